@@ -1,0 +1,3 @@
+"""Config-driven experiments on handwritten digits."""
+
+__version__ = "0.1.0"
