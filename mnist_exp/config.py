@@ -1,0 +1,132 @@
+"""Where the configuration lies, what may be written in it, and the one place where it turns into objects."""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from hydra.errors import CompactHydraException, InstantiationException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mnist_exp.errors import UserError
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
+    from mnist_exp.data import Dataset, Source
+    from mnist_exp.experiment import Augmentation
+
+_HERE = Path(__file__).parent
+# A wheel carries conf/ inside the package, a checkout beside it.
+CONF = next(folder for folder in (_HERE / "conf", _HERE.parent / "conf") if folder.is_dir())
+SIZES = ("train_size", "val_size", "test_size", "split_seed")
+
+
+def _cpus() -> int:
+    from joblib import cpu_count
+
+    return int(cpu_count())
+
+
+def _user_cache() -> str:
+    from platformdirs import user_cache_dir
+
+    return str(user_cache_dir("mnist_exp", appauthor=False))
+
+
+# Recorded as `${cpus:}` rather than as a number, so that a run repeated elsewhere uses the cpus it finds there.
+OmegaConf.register_new_resolver("cpus", _cpus, replace=True)
+OmegaConf.register_new_resolver("user_cache", _user_cache, replace=True)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a configuration describes, as objects that know nothing of it."""
+
+    source: "Source"
+    sizes: dict[str, Any]
+    augment: "Augmentation"
+    features: "BaseEstimator"
+    estimator: "BaseEstimator"
+    seed: int
+    n_jobs: int
+    cache_dir: Path
+    cache_bytes: int
+
+    def load(self) -> "Dataset":
+        """Read the data and cut the splits."""
+        from mnist_exp.data import load
+
+        return load(self.source, **self.sizes)
+
+
+def build(cfg: DictConfig) -> Experiment:
+    """Turn a composed configuration into objects, judging every value before any work starts."""
+    from mnist_exp.models import check_parameters
+
+    seed = _integer(cfg, "seed", 0, 2**32 - 1)
+    n_jobs = _integer(cfg, "n_jobs", 1, 4096)
+    cache_gb = _integer(cfg, "cache_gb", 0, 10**6)
+    features, estimator = _instantiate(cfg, "features"), _instantiate(cfg, "model")
+    check_parameters(features, "features")
+    check_parameters(estimator, "model")
+    return Experiment(
+        source=_instantiate(cfg, "dataset", leave_out=SIZES),
+        sizes={name: cfg.dataset[name] for name in SIZES},
+        augment=_instantiate(cfg, "augment"),
+        features=features,
+        estimator=estimator,
+        seed=seed,
+        n_jobs=n_jobs,
+        cache_dir=Path(cfg.cache_dir),
+        cache_bytes=cache_gb * 2**30,
+    )
+
+
+def _integer(cfg: DictConfig, key: str, low: int, high: int) -> int:
+    value = cfg[key]
+    if type(value) is not int or not low <= value <= high:
+        raise UserError(f"{key}={value}: must be a whole number from {low} to {high}")
+    return value
+
+
+def _instantiate(cfg: DictConfig, group: str, leave_out: tuple[str, ...] = ()) -> Any:
+    from hydra.utils import instantiate
+
+    node = dict(cast("dict[str, Any]", OmegaConf.to_container(cfg[group], resolve=True)))
+    try:
+        return instantiate({key: node[key] for key in node if key not in leave_out}, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from error
+        raise UserError(f"{group}: {cause or error}") from error
+
+
+def load_config(path: Path) -> DictConfig:
+    """Read a run's recorded configuration."""
+    config = OmegaConf.load(path)
+    if not isinstance(config, DictConfig):
+        raise UserError(f"{path} is not a configuration")
+    return config
+
+
+def explain(error: Exception) -> str:
+    """One short message for a mistake: what it says, and the nearest valid key if one was misspelt."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.strerror}: {error.filename}"
+    cause = error.__cause__ if isinstance(error, CompactHydraException) and error.__cause__ else error
+    if not isinstance(cause, OmegaConfBaseException):
+        return str(error)
+    node = cause.parent_node
+    lines = str(error if isinstance(error, CompactHydraException) else cause).splitlines()
+    message = lines[0] if lines else type(error).__name__
+    if str(cause) not in message:
+        message += " " + str(cause).splitlines()[0]
+    if isinstance(node, DictConfig) and cause.key is not None and cause.key not in node:
+        keys = [str(key) for key in node]
+        near = difflib.get_close_matches(str(cause.key), keys, n=1)
+        message += f"\nDid you mean {near[0]}?" if near else ""
+        message += f"\nValid keys: {', '.join(keys)}. Anything else the object takes: put + in front."
+    return message

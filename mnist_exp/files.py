@@ -1,0 +1,46 @@
+"""Atomic file writes: a reader sees the old file or the new one, never a part of either."""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+
+def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` fill a temporary file beside `path`, then move it there; on any failure nothing stays behind."""
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes atomically."""
+    write_atomic(path, lambda temporary: temporary.write_bytes(content))
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write UTF-8 text atomically, with the same line ends on every system."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON atomically; NaN is refused, since no other reader would accept it."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def link_atomic(link: Path, target: Path) -> None:
+    """Point `link` at `target` by a relative symlink; where those are refused (Windows), a text file holds the path."""
+    relative = os.path.relpath(target, link.parent)
+
+    def write(temporary: Path) -> None:
+        try:
+            temporary.symlink_to(relative, target_is_directory=True)
+        except (OSError, NotImplementedError):
+            temporary.write_text(relative, encoding="utf-8")
+
+    write_atomic(link, write)

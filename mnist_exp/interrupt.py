@@ -1,0 +1,59 @@
+"""SIGTERM and Ctrl-C end a run in order, even while a solver written in C keeps Python from noticing."""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from mnist_exp.runs import Run
+
+GRACE_SECONDS = 5.0
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, raised as Ctrl-C is, so that everything between closes in the same way."""
+
+
+def raise_on_sigterm() -> None:
+    """Turn SIGTERM into `Terminated` in the main thread."""
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, handler)
+
+
+@contextmanager
+def marked_when_stuck(run: Run) -> Iterator[None]:
+    """Mark the run interrupted and leave if a signal has not reached Python after a grace period.
+
+    Python handles a signal between two bytecodes of its main thread; libsvm may hold that for minutes, and a scheduler
+    kills after 30 s. The wake-up descriptor is written at once, and a thread can read it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    over = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(run, reader, over), daemon=True, name="signals")
+    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    watcher.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        over.set()
+        writer.close()
+        watcher.join()
+        reader.close()
+
+
+def _watch(run: Run, reader: socket.socket, over: threading.Event) -> None:
+    while number := reader.recv(1):
+        if number[0] in (signal.SIGTERM, signal.SIGINT) and not over.wait(GRACE_SECONDS):
+            run.finish("interrupted", f"stopped by {signal.Signals(number[0]).name}")
+            os._exit(128 + number[0])

@@ -1,0 +1,107 @@
+"""What happens once per command, before the first job: settle the dataset, claim the folder."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from sys import argv
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, open_dict, read_write
+
+from mnist_exp.config import explain
+from mnist_exp.errors import UserError
+from mnist_exp.runs import Run
+
+
+@dataclass
+class Launched:
+    """What this process launched; the entry point reads it when all is over."""
+
+    folder: Path | None = None
+    fell_back: bool = False
+
+
+launched = Launched()
+
+
+class Launch(Callback):
+    """Hydra's hook; it swallows every Exception of a hook, so a mistake leaves as SystemExit."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Settle `dataset=auto` in the composed configuration and claim the run's folder."""
+        with _mistakes_end_the_command(), read_write(config), open_dict(config):
+            if config.dataset.name == "auto":
+                config.dataset.name = _decide(config)
+                config.dataset["_target_"] = f"mnist_exp.data.{config.dataset.name}"
+            launched.folder = claim_run(Path(config.hydra.run.dir), named="hydra.run.dir" in _keys(config))
+            config.hydra.run.dir = str(launched.folder)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Do the same for a sweep, through the words from which every job's configuration is composed."""
+        with _mistakes_end_the_command(), read_write(config), open_dict(config):
+            words = config.hydra.overrides.task
+            if config.dataset.name == "auto" or any(re.match(r"dataset=.*\bauto\b", word) for word in words):
+                config.hydra.overrides.task = _settle(list(words), _decide(config))
+            launched.folder = claim_sweep(Path(config.hydra.sweep.dir), named="hydra.sweep.dir" in _keys(config))
+            config.hydra.sweep.dir = str(launched.folder)
+            quoted = str(launched.folder).replace("\\", "\\\\").replace("'", "\\'")
+            config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
+
+
+class _mistakes_end_the_command:  # noqa: N801  (reads as the sentence it is)
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, UserError | OSError):
+            raise SystemExit(f"error: {explain(error)}") from error
+
+
+def _keys(config: DictConfig) -> set[str]:
+    return {word.lstrip("+~").partition("=")[0] for word in config.hydra.overrides.hydra}
+
+
+def _decide(config: DictConfig) -> str:
+    from mnist_exp.data import decide_auto
+
+    choice: str = decide_auto(config.data_dir, config.cache_dir)
+    launched.fell_back = choice == "digits"
+    return choice
+
+
+def _settle(words: list[str], choice: str) -> list[str]:
+    """Put the decision where the words say `auto`, or leave it to the end where they say nothing."""
+    settled = [re.sub(r"\bauto\b", choice, word) if word.startswith("dataset=") else word for word in words]
+    return settled if any(word.startswith("dataset=") for word in words) else [*settled, f"dataset={choice}"]
+
+
+def claim_run(folder: Path, named: bool) -> Path:
+    """Take a folder for one run: a named one must be free, a dated one gets `-2`, `-3` ... in a busy second."""
+    for candidate in _candidates(folder, named):
+        try:
+            Run.claim(candidate, argv)
+        except FileExistsError:
+            continue
+        return candidate
+    raise UserError(f"hydra.run.dir={folder} holds a run already: name another folder, or move that one away")
+
+
+def claim_sweep(folder: Path, named: bool) -> Path:
+    """Take a folder for one sweep, likewise."""
+    for candidate in _candidates(folder, named):
+        candidate.mkdir(parents=True, exist_ok=True)
+        try:
+            (candidate / "multirun.yaml").touch(exist_ok=False)  # Hydra fills it
+        except FileExistsError:
+            continue
+        return candidate
+    raise UserError(f"hydra.sweep.dir={folder} holds a sweep already: name another folder, or move that one away")
+
+
+def _candidates(folder: Path, named: bool) -> Iterator[Path]:
+    yield folder
+    if not named:
+        yield from (folder.with_name(f"{folder.name}-{number}") for number in count(2))

@@ -1,0 +1,35 @@
+"""What a person sees while a run works: a bar on stderr, and the seconds of each stage kept."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+log = logging.getLogger(__name__)
+
+
+def stderr_console() -> Console:
+    """A console on stderr, since stdout carries the run's folder alone; looked up late because tests replace stderr."""
+    return Console(file=sys.stderr)
+
+
+class Stages:
+    """Times the stages of a run; each shows a bar while it lasts, if stderr is a terminal, and leaves a log line."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str, note: str = "") -> Iterator[Callable[[float], None]]:
+        """Time a stage; the value yielded takes the share that is done (0..1), where the work can tell."""
+        started = time.perf_counter()
+        columns = TextColumn("{task.description:<10}"), BarColumn(), TextColumn(note), TimeElapsedColumn()
+        with Progress(*columns, console=stderr_console(), transient=True, disable=not sys.stderr.isatty()) as bar:
+            task = bar.add_task(name, total=None)
+            yield lambda share: bar.update(task, total=1.0, completed=share)
+        self.seconds[name] = time.perf_counter() - started
+        log.info("%-9s %7.2f s  %s", name, self.seconds[name], note)

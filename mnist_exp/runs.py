@@ -1,0 +1,322 @@
+"""The run folder as a type: the only place that spells a file name in it."""
+
+import json
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+import numpy as np
+import psutil
+import yaml
+
+from mnist_exp.errors import UserError
+from mnist_exp.files import link_atomic, write_atomic, write_bytes, write_json, write_text
+from mnist_exp.metrics import Predictions
+
+SCHEMA = 1
+HEARTBEAT_SECONDS = 30
+STALE_SECONDS = 120  # a run on another host whose status was not touched for so long is taken for dead
+
+State = Literal["running", "completed", "failed", "interrupted", "pruned", "stale"]
+SplitName = Literal["test", "val"]
+
+_SECRET = re.compile(
+    r"(?<=://)([^:/@\s]*):[^@\s]+@|((?:password|passwd|secret|token|auth)\w*[=:])[^\s,}\]]+", re.IGNORECASE
+)
+
+
+def redact(text: str) -> str:
+    """Blank out passwords in URLs and in `password=...`, `token=...` and the like."""
+    return _SECRET.sub(lambda match: f"{match[1]}:***@" if match[2] is None else f"{match[2]}***", text)
+
+
+@dataclass(frozen=True)
+class Status:
+    """What `status.json` holds: who runs it, since when, and how it ended (times in ISO 8601, UTC)."""
+
+    schema: int
+    run_id: str
+    state: State
+    pid: int
+    pid_started: float
+    host: str
+    started: str
+    ended: str | None
+    error: str | None
+    argv: Sequence[str]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Run:
+    """One run folder; its properties read what is there, its `save_*` methods write atomically."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    # -- the life of a run ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def claim(cls, path: Path, argv: Sequence[str]) -> "Run":
+        """Make `path` this process's run; raises FileExistsError if it holds one already: none is ever overwritten."""
+        run = cls(path)
+        path.mkdir(parents=True, exist_ok=True)
+        process = psutil.Process()
+        status = Status(
+            schema=SCHEMA,
+            run_id=uuid4().hex,
+            state="running",
+            pid=process.pid,
+            pid_started=process.create_time(),
+            host=socket.gethostname(),
+            started=_now(),
+            ended=None,
+            error=None,
+            argv=[redact(word) for word in argv],
+        )
+        with run._status_path.open("x", encoding="utf-8") as file:
+            json.dump(asdict(status), file, indent=2)
+        return run
+
+    def finish(self, state: State, error: str | None = None) -> None:
+        """Write the final state; `completed` is the marker that everything else in the folder is whole."""
+        content = asdict(self.status) | {"state": state, "ended": _now(), "error": error and redact(error)}
+        write_json(self._status_path, content)
+
+    @contextmanager
+    def recording(self) -> Iterator["Run"]:
+        """Touch the status while the body runs, and write how it ended."""
+        stop = threading.Event()
+        heartbeat = threading.Thread(target=self._beat, args=(stop,), daemon=True, name="heartbeat")
+        heartbeat.start()
+        try:
+            yield self
+        except KeyboardInterrupt:
+            self.finish("interrupted", "stopped by a signal")
+            raise
+        except BaseException as error:
+            self.finish("failed", f"{type(error).__name__}: {error}")
+            raise
+        else:
+            self.finish("completed")
+        finally:
+            stop.set()
+            heartbeat.join()
+
+    def _beat(self, stop: threading.Event) -> None:
+        while not stop.wait(HEARTBEAT_SECONDS):
+            os.utime(self._status_path)
+
+    @property
+    def status(self) -> Status:
+        """The status as written; raises UserError where it cannot be read as one."""
+        try:
+            content = json.loads(self._status_path.read_text(encoding="utf-8"))
+            status = Status(**content)
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"{self.path} is not a readable run: {self._status_path.name}: {error}") from error
+        if status.schema != SCHEMA:
+            raise UserError(f"{self.path} has run schema {status.schema}; this version reads {SCHEMA}")
+        return status
+
+    @property
+    def state(self) -> State:
+        """The state, with `stale` for a run that says `running` but whose process is gone."""
+        status = self.status
+        if status.state != "running" or self._alive(status):
+            return status.state
+        return "stale"
+
+    def _alive(self, status: Status) -> bool:
+        if status.host != socket.gethostname():
+            return time.time() - self._status_path.stat().st_mtime < STALE_SECONDS
+        try:
+            # A process number is given out again; the start time tells two holders apart (roughly: clocks are set).
+            return abs(psutil.Process(status.pid).create_time() - status.pid_started) < 2
+        except psutil.NoSuchProcess:
+            return False
+
+    # -- what a reader asks for -------------------------------------------------------------------------------------
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The composed configuration, interpolations unresolved."""
+        return dict(self._read_yaml("config.yaml"))
+
+    @property
+    def overrides(self) -> list[str]:
+        """The words of the command line that made this run."""
+        return list(self._read_yaml("overrides.yaml"))
+
+    @property
+    def config_path(self) -> Path:
+        """Where the composed configuration lies."""
+        return self.path / ".hydra" / "config.yaml"
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """The nested numbers of `metrics.json`."""
+        return self._read_json("metrics.json")
+
+    @cached_property
+    def intervals(self) -> dict[str, Any]:
+        """Metric name to `low, high, level, method`."""
+        return self._read_json("intervals.json")
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Versions, machine, seeds and data of the run."""
+        return self._read_json("environment.json")
+
+    @property
+    def model_card(self) -> dict[str, Any]:
+        """`model.json`: format, sha256, input shape, classes, versions."""
+        return self._read_json("model.json")
+
+    @property
+    def model_path(self) -> Path:
+        """The pipeline's skops file."""
+        return self.path / "model.skops"
+
+    def predictions(self, split: SplitName) -> Predictions:
+        """What the model said of each image of a split; raises UserError if the file is missing or damaged."""
+        path = self.path / f"predictions_{split}.npz"
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return Predictions(
+                    index=arrays["index"],
+                    label=arrays["label"],
+                    prediction=arrays["prediction"],
+                    probability=arrays.get("probability"),
+                    score=arrays.get("score"),
+                    split_sha256=str(arrays["split_sha256"]),
+                )
+        except Exception as error:  # a damaged zip raises one of half a dozen unrelated types
+            raise UserError(f"{path} cannot be read: {error}") from error
+
+    # -- what a run leaves ------------------------------------------------------------------------------------------
+
+    def save_predictions(self, split: SplitName, predictions: Predictions) -> None:
+        """Write enough for every later comparison without the model; scores as float16 to keep folders small."""
+        arrays = {name: value for name, value in vars(predictions).items() if value is not None}
+        for name in ("probability", "score"):
+            if name in arrays:
+                arrays[name] = np.clip(arrays[name], -65504, 65504).astype(np.float16)
+        write_atomic(self.path / f"predictions_{split}.npz", lambda path: _savez(path, arrays))
+
+    def save_confusion(self, rows: Iterable[Sequence[Any]], picture: bytes) -> None:
+        """Write the test confusion matrix as a table and a picture; rows are true classes."""
+        self._save_csv("confusion_test.csv", rows)
+        write_bytes(self.path / "confusion_test.png", picture)
+
+    def save_per_class(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Write precision, recall and F1 of each class."""
+        self._save_csv("per_class.csv", rows)
+
+    def save_errors(self, rows: Iterable[Sequence[Any]], picture: bytes) -> None:
+        """Write every mistake on the test set, and the gallery."""
+        self._save_csv("errors.csv", rows)
+        write_bytes(self.path / "errors.png", picture)
+
+    def save_environment(self, content: Mapping[str, Any]) -> None:
+        """Write what is needed to judge whether another machine can repeat the run."""
+        write_json(self.path / "environment.json", content)
+
+    def save_report(self, html: str) -> None:
+        """Write the page that needs no network."""
+        write_text(self.path / "report.html", html)
+
+    def save_model(self, pipeline: Any, card: Mapping[str, Any]) -> int:
+        """Write the pipeline as a skops file with its card; returns the size in bytes."""
+        from mnist_exp.storage import dump_model
+
+        write_atomic(self.model_path, lambda path: dump_model(pipeline, path))
+        size = self.model_path.stat().st_size
+        write_json(self.path / "model.json", {**card, "sha256": _file_sha256(self.model_path), "bytes": size})
+        return size
+
+    def save_metrics(self, metrics: Mapping[str, Any], intervals: Mapping[str, Any]) -> None:
+        """Write the numbers; the last file before the state turns `completed`."""
+        write_json(self.path / "intervals.json", intervals)
+        write_json(self.path / "metrics.json", metrics)
+
+    # -- private ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _status_path(self) -> Path:
+        return self.path / "status.json"
+
+    def _save_csv(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
+        import csv
+        import io
+
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows(rows)
+        write_text(self.path / name, buffer.getvalue())
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read: {error}") from error
+        if not isinstance(content, dict):
+            raise UserError(f"{path} is not a JSON object")
+        return content
+
+    def _read_yaml(self, name: str) -> Any:
+        path = self.path / ".hydra" / name
+        try:
+            return yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def _savez(path: Path, arrays: Mapping[str, Any]) -> None:
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def _file_sha256(path: Path) -> str:
+    import hashlib
+
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def find_runs(root: Path | str) -> list[Run]:
+    """All run folders at or below `root`, sorted by path; no symbolic link is followed, so that none counts twice."""
+    folders = (Path(folder) for folder, _, files in os.walk(root) if "status.json" in files)
+    return [Run(folder) for folder in sorted(folders)]
+
+
+def point_latest(outputs: Path, run: Run) -> None:
+    """Make `outputs/latest` name this run; the one that completes last wins."""
+    link_atomic(outputs / "latest", run.path)
+
+
+def open_run(text: str, outputs: Path = Path("outputs")) -> Run:
+    """The run that a person named: a folder, or `latest`."""
+    path = outputs / "latest" if text == "latest" else Path(text)
+    if path.is_file():  # the stand-in for a symbolic link
+        path = path.parent / path.read_text(encoding="utf-8")
+    if not path.exists():
+        raise UserError(f"no run at {path}: train one with `python -m mnist_exp.train`, or name another folder")
+    run = Run(path.resolve() if text == "latest" else path)
+    run.status  # noqa: B018  (reading it is the check)
+    return run

@@ -1,0 +1,117 @@
+"""`python -m mnist_exp.train`: the only Hydra main; configuration in, run folder out."""
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from mnist_exp.config import CONF, build, explain
+from mnist_exp.errors import UserError
+from mnist_exp.interrupt import Terminated, marked_when_stuck, raise_on_sigterm
+from mnist_exp.launch import launched
+from mnist_exp.runs import Run, point_latest
+
+log = logging.getLogger(__name__)
+
+MISTAKES = (UserError, CompactHydraException, OmegaConfBaseException, OSError)
+FELL_BACK = (
+    "WARNING: MNIST was not to be had; these figures are of the small digits bundled with scikit-learn, not of MNIST."
+)
+
+
+@hydra.main(config_path=str(CONF), config_name="train", version_base="1.3")
+def job(cfg: DictConfig) -> float:
+    """Run one job and leave its folder; returns the score that a search maximises."""
+    started = time.perf_counter()
+    hydra_config = HydraConfig.get()
+    folder = Path(hydra_config.runtime.output_dir)
+    single = hydra_config.mode == RunMode.RUN
+    try:
+        run = Run(folder) if single else Run.claim(folder, sys.argv)
+    except FileExistsError as error:
+        raise UserError(f"{folder} holds a run already; hydra.sweep.subdir must differ from job to job") from error
+    try:
+        with run.recording(), marked_when_stuck(run):
+            score = _train(cfg, run, started, keep_features=not single)
+    except MISTAKES as error:
+        if not single:  # a grid goes on; a single run's message is the last thing it says
+            log.error("failed: %s", explain(error))  # noqa: TRY400  (a mistake, not a defect)
+        raise
+    point_latest(Path(cfg.outputs), run)
+    return score
+
+
+def _train(cfg: DictConfig, run: Run, started: float, keep_features: bool) -> float:
+    from joblib import Memory
+
+    from mnist_exp.experiment import run_experiment
+    from mnist_exp.progress import Stages
+    from mnist_exp.report.record import record, show_summary
+
+    experiment = build(cfg)
+    stages = Stages()
+    with stages("load", cfg.dataset.name):
+        dataset = experiment.load()
+    memory = Memory(experiment.cache_dir / "features" if keep_features else None, mmap_mode="r", verbose=0)
+    memory.reduce_size(bytes_limit=experiment.cache_bytes)
+    outcome = run_experiment(
+        dataset,
+        experiment.augment,
+        experiment.features,
+        experiment.estimator,
+        seed=experiment.seed,
+        n_jobs=experiment.n_jobs,
+        stages=stages,
+        memory=memory,
+    )
+    seeds = {"seed": experiment.seed, "split_seed": experiment.sizes["split_seed"]}
+    with stages("write"):
+        metrics = record(run, dataset, outcome, stages.seconds, seeds, started)
+    show_summary(run, dataset, outcome, metrics)
+    return float(metrics["val" if dataset.val else "test"]["accuracy"])
+
+
+def main() -> None:
+    """Run the command line; mistakes end in one short message, and stdout carries the folder alone."""
+    tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands its exceptions on instead of printing them
+    raise_on_sigterm()
+    try:
+        job()
+        failed = None
+    except MISTAKES as error:
+        if tracebacks:
+            raise
+        failed = f"error: {explain(error)}"
+    except KeyboardInterrupt as error:
+        sys.exit(143 if isinstance(error, Terminated) else 130)
+    finally:
+        _end(launched.folder)
+    if failed:
+        sys.exit(failed)
+
+
+def _end(folder: Path | None) -> None:
+    if folder is None:  # --help, --cfg, or a mistake before anything was launched
+        return
+    if (folder / "multirun.yaml").exists():
+        from mnist_exp.report.record import show_sweep
+
+        show_sweep(folder)
+    elif Run(folder).state != "completed":
+        return
+    if launched.fell_back:
+        print(FELL_BACK, file=sys.stderr)
+    print(os.path.relpath(folder) if folder.absolute().is_relative_to(Path.cwd()) else folder)
+
+
+if __name__ == "__main__":
+    main()

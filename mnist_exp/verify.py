@@ -1,0 +1,73 @@
+"""`python -m mnist_exp.verify RUN`: run a recorded configuration again and say whether it gives the same."""
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mnist_exp.errors import UserError
+from mnist_exp.runs import Run, open_run
+
+TOLERANCE = 1e-9  # figures computed from equal predictions differ by rounding at most
+
+
+def main() -> None:
+    """Exit 0 if data, predictions and metrics are the same, 1 if not or if it could not be tried."""
+    parser = argparse.ArgumentParser(prog="mnist_exp.verify", description=__doc__)
+    parser.add_argument("run", metavar="RUN", help="a run folder, or latest")
+    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="where latest is looked for")
+    arguments = parser.parse_args()
+    try:
+        differences = list(verify(open_run(arguments.run, arguments.outputs)))
+    except (UserError, OSError) as error:
+        sys.exit(f"error: {error}")
+    for difference in differences:
+        print(f"differs: {difference}")
+    if differences:
+        sys.exit(1)
+    print("same data, same predictions, same metrics")
+
+
+def verify(run: Run) -> Iterator[str]:
+    """Repeat a completed run in memory and yield a sentence for each thing that is not as recorded."""
+    from mnist_exp.config import build, load_config
+    from mnist_exp.experiment import run_experiment
+
+    if run.state != "completed":
+        raise UserError(
+            f"{run.path} is {run.state}, so there is nothing to compare with; only completed runs can be verified"
+        )
+    experiment = build(load_config(run.config_path))
+    dataset = experiment.load()
+    recorded = run.environment["data"]
+    for name, split in (("train", dataset.train), ("val", dataset.val), ("test", dataset.test)):
+        if recorded.get(name) != (split and split.sha256):
+            yield f"the {name} data"
+    outcome = run_experiment(
+        dataset,
+        experiment.augment,
+        experiment.features,
+        experiment.estimator,
+        seed=experiment.seed,
+        n_jobs=experiment.n_jobs,
+    )
+    for name, found in outcome.predictions.items():
+        before = run.predictions("val" if name == "val" else "test").prediction
+        if len(before) != len(found.prediction):
+            yield f"the number of {name} predictions: {len(found.prediction)} where {len(before)} are recorded"
+        elif changed := int((before != found.prediction).sum()):
+            yield f"{changed} of {len(before)} {name} predictions"
+        yield from _changed_figures(name, outcome.metrics[name], run.metrics.get(name, {}))
+
+
+def _changed_figures(split: str, now: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[str]:
+    for key in sorted({*now, *before}):
+        new, old = now.get(key), before.get(key)
+        if new is None or old is None or not math.isclose(new, old, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
+            yield f"{split}.{key}: {new} where {old} is recorded"
+
+
+if __name__ == "__main__":
+    main()
