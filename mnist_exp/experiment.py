@@ -1,5 +1,7 @@
 """The walk of the data, as one plain function of plain objects: augment, extract features, fit, evaluate."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -12,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from mnist_exp import models
 from mnist_exp.data import Dataset, Split
+from mnist_exp.errors import UserError
 from mnist_exp.metrics import Predictions, compute_metrics, confusion_matrix, image_log_loss, precision_recall_f1
 from mnist_exp.progress import Stages
 from mnist_exp.statistics import Interval, bootstrap_confusion, mean_interval, wilson
@@ -41,6 +44,7 @@ class Prepared:
     X: NDArray[np.float32]
     y: NDArray[np.int64]
     features: BaseEstimator
+    seconds: dict[str, float]  # what it took, also where it comes from a cache: a fit is as long as it is
 
 
 def run_experiment(
@@ -89,9 +93,9 @@ def prepare(
     with stages("augment"):
         images = augment(train.images, np.random.default_rng(seed), n_jobs=n_jobs)
     y = np.tile(train.labels, len(images) // len(train))
-    with stages("features", f"{len(images):,} images"):
+    with stages("features", f"{len(images):,} images"), _refusals_named("features"):
         X = features.fit_transform(images, y)
-    return Prepared(X, y, features)
+    return Prepared(X, y, features, stages.seconds)
 
 
 def _fit(
@@ -106,10 +110,20 @@ def _fit(
 ) -> tuple[Pipeline, int]:
     """A function of its own so that the training matrix is gone before the model is written."""
     remembered = memory.cache(prepare, ignore=["train", "n_jobs", "stages"])
-    prepared = remembered(train.sha256, augment, features, seed, train, n_jobs, stages)
-    with stages("fit", "{:,} x {:,}".format(*prepared.X.shape)) as advance:
+    prepared = remembered(train.sha256, augment, features, seed, train, n_jobs, Stages())
+    stages.seconds |= prepared.seconds
+    with stages("fit", "{:,} x {:,}".format(*prepared.X.shape)) as advance, _refusals_named("model"):
         models.fit(estimator, prepared.X, prepared.y, advance)
     return models.assemble(prepared.features, estimator), len(prepared.y)
+
+
+@contextmanager
+def _refusals_named(group: str) -> Iterator[None]:
+    """A parameter that only the data can refute (more components than columns, say) is the user's to mend."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(f"{group}: {error}") from error
 
 
 def evaluate(pipeline: Any, split: Split, n_jobs: int) -> Predictions:

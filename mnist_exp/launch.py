@@ -13,7 +13,7 @@ from omegaconf import DictConfig, open_dict, read_write
 
 from mnist_exp.config import explain
 from mnist_exp.errors import UserError
-from mnist_exp.runs import Run
+from mnist_exp.runs import Run, make_folder
 
 
 @dataclass
@@ -92,7 +92,7 @@ def claim_run(folder: Path, named: bool) -> Path:
 def claim_sweep(folder: Path, named: bool) -> Path:
     """Take a folder for one sweep, likewise."""
     for candidate in _candidates(folder, named):
-        candidate.mkdir(parents=True, exist_ok=True)
+        make_folder(candidate)
         try:
             (candidate / "multirun.yaml").touch(exist_ok=False)  # Hydra fills it
         except FileExistsError:

@@ -75,7 +75,7 @@ class Run:
     def claim(cls, path: Path, argv: Sequence[str]) -> "Run":
         """Make `path` this process's run; raises FileExistsError if it holds one already: none is ever overwritten."""
         run = cls(path)
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         process = psutil.Process()
         status = Status(
             schema=SCHEMA,
@@ -110,7 +110,7 @@ class Run:
             self.finish("interrupted", "stopped by a signal")
             raise
         except BaseException as error:
-            self.finish("failed", f"{type(error).__name__}: {error}")
+            self.finish("failed", str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
             raise
         else:
             self.finish("completed")
@@ -197,7 +197,7 @@ class Run:
         """What the model said of each image of a split; raises UserError if the file is missing or damaged."""
         path = self.path / f"predictions_{split}.npz"
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return Predictions(
                     index=arrays["index"],
                     label=arrays["label"],
@@ -297,6 +297,14 @@ def _file_sha256(path: Path) -> str:
 
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; FileExistsError is left to mean that somebody claimed it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise UserError(f"{path} is a file where a folder is needed") from error
 
 
 def find_runs(root: Path | str) -> list[Run]:

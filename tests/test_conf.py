@@ -38,7 +38,7 @@ CHOICES = [f"{group}={name}" for group in ("augment", "features", "model", "expe
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_trains(composed, choice):
-    small = ["model.hidden_layer_sizes=[32]"] if choice == "model=mlp" else []
+    small = {"model=mlp": ["model.hidden_layer_sizes=[32]"], "model=hist_gb": ["model.max_iter=10"]}.get(choice, [])
     if choice.startswith(("augment", "features")):
         small = ["model=rf", choice, "model.n_estimators=20"]
     assert accuracy(composed(choice, *small)) > 0.8

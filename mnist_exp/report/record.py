@@ -44,9 +44,9 @@ def _times(outcome: Outcome, seconds: dict[str, float]) -> dict[str, float]:
     n = sum(len(predictions.label) for predictions in outcome.predictions.values())
     return {
         "load_s": seconds["load"],
-        "augment_s": seconds.get("augment", 0.0),
-        "features_s": seconds.get("features", 0.0),
-        "fit_s": seconds.get("features", 0.0) + seconds["fit"],
+        "augment_s": seconds["augment"],
+        "features_s": seconds["features"],
+        "fit_s": seconds["features"] + seconds["fit"],
         "predict_s": seconds["evaluate"],
         "predict_us_per_image": 1e6 * seconds["evaluate"] / n,
     }

@@ -1,0 +1,260 @@
+"""Augmentation: more training images from the ones there are, as pure functions of images and a random generator.
+
+Every choice has one form: `f(images, rng, *, <options>, n_jobs=1)` takes uint8 images (n, h, w) of any size and returns
+uint8 (m * n, h, w): the originals, then altered copy 1 of all images, then copy 2, so that the labels are
+`np.tile(labels, m)`. Random ones work in blocks of a fixed size, each with a random stream of its own, so that any
+number of threads gives the same images. What comes into a picture from outside is 0.
+"""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+from threadpoolctl import threadpool_limits
+
+from mnist_exp.blocks import Scratch, block_size, run_blocks
+from mnist_exp.errors import UserError
+
+Images = NDArray[np.uint8]
+Float32 = NDArray[np.float32]
+# alter(images, rng, result, scratch) writes one altered copy of a block of images into `result`.
+Alter = Callable[[Images, np.random.Generator, Images, Scratch], None]
+
+
+def none(images: Images, rng: np.random.Generator, *, n_jobs: int = 1) -> Images:
+    """Return the images as they are."""
+    _size(images)
+    return images
+
+
+def shift(
+    images: Images, rng: np.random.Generator, *, pixels: int = 1, diagonal: bool = False, n_jobs: int = 1
+) -> Images:
+    """Add the images moved up, left, right and down (5x), or in all eight directions (9x).
+
+    Nothing here is random, and one thread already writes as fast as the memory takes it.
+    """
+    height, width = _size(images)
+    _number("pixels", pixels, 1, min(height, width) - 1, whole=True)
+    if not isinstance(diagonal, bool):
+        raise UserError(f"augment.diagonal must be true or false, not {diagonal!r}")
+    everywhere = itertools.product((-1, 0, 1), repeat=2)
+    directions = [(down, right) for down, right in everywhere if diagonal or 0 in (down, right)]
+    directions.remove((0, 0))
+    result = np.zeros((1 + len(directions), *images.shape), np.uint8)
+    result[0] = images
+    kept = {-1: slice(pixels, None), 0: slice(None), 1: slice(None, -pixels)}  # what stays in the picture, by direction
+    for moved, (down, right) in zip(result[1:], directions, strict=True):
+        moved[:, kept[-down], kept[-right]] = images[:, kept[down], kept[right]]
+    return result.reshape(-1, height, width)
+
+
+def rotate(
+    images: Images, rng: np.random.Generator, *, degrees: float = 12, copies: int = 4, n_jobs: int = 1
+) -> Images:
+    """Add copies turned about the centre, uniformly within ± `degrees`."""
+    return affine(images, rng, degrees=degrees, scale=0, shear=0, translation=0, copies=copies, n_jobs=n_jobs)
+
+
+def affine(
+    images: Images,
+    rng: np.random.Generator,
+    *,
+    degrees: float = 10,
+    scale: float = 0.15,
+    shear: float = 15,
+    translation: float = 1,
+    copies: int = 4,
+    n_jobs: int = 1,
+) -> Images:
+    """Add copies resized, slanted and turned about the centre and moved, each uniformly within ± its option.
+
+    Rotation `degrees` and `shear`, the slant of upright strokes, are angles in degrees; `scale` is a share (0.1: from 0.9
+    to 1.1 times as large); `translation` is in pixels.
+    """
+    height, width = _size(images)
+    _number("degrees", degrees, 0, 180)
+    _number("scale", scale, 0, 0.95)
+    _number("shear", shear, 0, 80)
+    _number("translation", translation, 0, max(height, width))
+    y, x = (np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2) for size in (height, width))
+
+    def alter(images: Images, rng: np.random.Generator, result: Images, scratch: Scratch) -> None:
+        turn, slant, size, down, right = rng.uniform(-1, 1, (5, len(images), 1)).astype(np.float32)
+        angle, slope, size = np.deg2rad(turn * degrees), np.tan(np.deg2rad(slant * shear)), 1 + size * scale
+        sin, cos = np.sin(angle) / size, np.cos(angle) / size
+        # Where each pixel comes from: the inverse of resize, then slant, then turn, then move.
+        dy, dx = y - down * translation, x - right * translation
+        rows, cols = scratch("rows", images.shape), scratch("cols", images.shape)
+        np.add((cos * dy - y[0])[:, :, None], (-sin * dx)[:, None, :], out=rows)
+        np.add(((sin - slope * cos) * dy - x[0])[:, :, None], ((cos + slope * sin) * dx)[:, None, :], out=cols)
+        _resample(images, rows, cols, result, scratch)
+
+    return _with_copies(images, rng, copies, n_jobs, alter)
+
+
+def elastic(
+    images: Images, rng: np.random.Generator, *, alpha: float = 24, sigma: float = 4, copies: int = 4, n_jobs: int = 1
+) -> Images:
+    """Add copies whose pixels are displaced by smooth random fields (Simard, Steinkraus & Platt 2003, section 2).
+
+    A field is uniform noise in ±1, smoothed by a Gaussian of `sigma` pixels and multiplied by `alpha`; away from the border
+    its standard deviation is alpha / (sigma * sqrt(12 * pi)) pixels: 1.0 here, 1.4 with the paper's alpha of 34.
+    """
+    height, width = _size(images)
+    _number("alpha", alpha, 0)
+    _number("sigma", sigma, 0.1)
+    # As matrices, because a product with them is several times faster than a convolution line by line.
+    smooth_rows, smooth_cols = (
+        gaussian_filter1d(np.eye(size, dtype=np.float32), sigma, mode="constant") for size in (height, width)
+    )
+    smooth_rows = smooth_rows * np.float32(2 * alpha)
+    y, x = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)
+
+    def alter(images: Images, rng: np.random.Generator, result: Images, scratch: Scratch) -> None:
+        field, half = scratch("field", (2, *images.shape)), scratch("half", (2, *images.shape))
+        rng.random(out=field, dtype=np.float32)
+        field -= np.float32(0.5)
+        np.matmul(field, smooth_cols, out=half)
+        rows, cols = np.matmul(smooth_rows, half, out=field)
+        rows += y
+        cols += x
+        _resample(images, rows, cols, result, scratch)
+
+    with threadpool_limits(1, user_api="blas"):  # its threads would get in the way of these
+        return _with_copies(images, rng, copies, n_jobs, alter)
+
+
+def morph(
+    images: Images, rng: np.random.Generator, *, strength: float = 0.6, copies: int = 4, n_jobs: int = 1
+) -> Images:
+    """Add copies with thinner or thicker strokes.
+
+    Each is a blend of the image with its grey erosion or dilation by a cross of 3x3 pixels, whose share is uniform in
+    0..`strength`, brought back to the brightness it had: a thin pen is no paler than a thick one.
+    """
+    height, width = _size(images)
+    _number("strength", strength, 0, 1)
+    cross = [(1, 1), (0, 1), (2, 1), (1, 0), (1, 2)]
+
+    def alter(images: Images, rng: np.random.Generator, result: Images, scratch: Scratch) -> None:
+        share = rng.uniform(-strength, strength, (len(images), 1, 1)).astype(np.float32)
+        framed = scratch("framed", (len(images), height + 2, width + 2), np.uint8)
+        framed[:, 1:-1, 1:-1] = images
+        neighbours = [framed[:, row : row + height, col : col + width] for row, col in cross]
+        extreme = np.where(share > 0, np.maximum.reduce(neighbours), np.minimum.reduce(neighbours))
+        grey = scratch("grey", images.shape)
+        np.copyto(grey, images)
+        _blend(grey, extreme.astype(np.float32), np.abs(share))
+        peak, wanted = (levels.max(axis=(1, 2), keepdims=True) for levels in (grey, images))
+        grey *= wanted / np.maximum(peak, 1)
+        _round(grey, result)
+
+    return _with_copies(images, rng, copies, n_jobs, alter)
+
+
+def noise(
+    images: Images, rng: np.random.Generator, *, std: float = 16, amount: float = 0, copies: int = 4, n_jobs: int = 1
+) -> Images:
+    """Add copies with Gaussian noise of `std` grey levels, and a share `amount` of the pixels turned black or white."""
+    _size(images)
+    _number("std", std, 0)
+    _number("amount", amount, 0, 1)
+
+    def alter(images: Images, rng: np.random.Generator, result: Images, scratch: Scratch) -> None:
+        grey = scratch("grey", images.shape)
+        rng.standard_normal(out=grey, dtype=np.float32)
+        grey *= np.float32(std)
+        grey += images
+        _round(np.clip(grey, 0, 255, out=grey), result)
+        if amount:
+            rng.random(out=grey, dtype=np.float32)
+            result[grey < amount / 2] = 0
+            result[grey >= 1 - amount / 2] = 255
+
+    return _with_copies(images, rng, copies, n_jobs, alter)
+
+
+def chain(images: Images, rng: np.random.Generator, *, n_jobs: int = 1, **steps: Any) -> Images:
+    """Apply steps in the order given, each to all that the one before returned, so that their copies multiply."""
+    _size(images)
+    for name, step in steps.items():
+        if not callable(step):
+            raise UserError(f"augment.{name} must be an augmentation such as affine, not {step!r}")
+        images = step(images, rng, n_jobs=n_jobs)
+    return images
+
+
+def _with_copies(images: Images, rng: np.random.Generator, copies: int, n_jobs: int, alter: Alter) -> Images:
+    _number("copies", copies, 1, whole=True)
+    n, height, width = images.shape
+    size = block_size(height, width)
+    streams = rng.spawn(-(-n // size))
+    result = np.empty((1 + copies, n, height, width), np.uint8)
+
+    def work(block: slice, scratch: Scratch) -> None:
+        result[0, block] = images[block]
+        for copy in result[1:, block]:
+            alter(result[0, block], streams[block.start // size], copy, scratch)
+
+    run_blocks(work, n, size, n_jobs)
+    return result.reshape(-1, height, width)
+
+
+def _resample(images: Images, rows: Float32, cols: Float32, result: Images, scratch: Scratch) -> None:
+    """Write the images as they are at the places `rows`, `cols` (n, h, w), bilinearly; overwrites the places."""
+    n, height, width = images.shape
+    frame = (n, height + 3, width + 3)  # one pixel before and two after, so that any place has four neighbours
+    framed = scratch("frame", frame)
+    framed[:, 1:-2, 1:-2] = images
+    whole_rows, whole_cols = (scratch(name, images.shape, np.int32) for name in ("whole_rows", "whole_cols"))
+    for places, whole, size in ((rows, whole_rows, height), (cols, whole_cols, width)):
+        np.clip(places, -1, size, out=places)
+        places += 1
+        np.copyto(whole, places, casting="unsafe")
+        np.subtract(places, whole, out=places, dtype=np.float32, casting="unsafe")
+    whole_rows *= frame[2]
+    whole_rows += whole_cols
+    index = scratch("index", images.shape, np.intp)
+    np.add(whole_rows, np.arange(0, framed.size, frame[1] * frame[2])[:, None, None], out=index)
+    neighbours = [scratch(name, images.shape) for name in ("top", "top_right", "bottom", "bottom_right")]
+    for neighbour, step in zip(neighbours, (0, 1, frame[2] - 1, 1), strict=True):
+        index += step
+        np.take(framed, index, out=neighbour, mode="clip")  # none is out of range, but the mode "raise" would copy
+    top, top_right, bottom, bottom_right = neighbours
+    _blend(top, top_right, cols)
+    _blend(bottom, bottom_right, cols)
+    _blend(top, bottom, rows)
+    _round(top, result)
+
+
+def _blend(first: Float32, second: Float32, share: Float32) -> None:
+    """Bring `first` a share of the way to `second`; overwrites both."""
+    second -= first
+    second *= share
+    first += second
+
+
+def _round(grey: Float32, result: Images) -> None:
+    """Write values in 0..255 as the nearest grey levels; overwrites them."""
+    grey += np.float32(0.5)
+    np.copyto(result, grey, casting="unsafe")
+
+
+def _size(images: Images) -> tuple[int, int]:
+    """Return height and width of uint8 images (n, h, w)."""
+    if images.ndim != 3 or images.dtype != np.uint8:
+        raise ValueError(f"augmentation takes uint8 images (n, h, w), not {images.dtype} of shape {images.shape}")
+    return images.shape[1], images.shape[2]
+
+
+def _number(name: str, value: Any, low: float, high: float = np.inf, whole: bool = False) -> None:
+    """Refuse an option that is not a finite number from `low` to `high`."""
+    kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
+    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high or value == np.inf:
+        kind = "a whole number" if whole else "a number"
+        span = f"of at least {low}" if high == np.inf else f"from {low} to {high}"
+        raise UserError(f"augment.{name} must be {kind} {span}, not {value!r}")

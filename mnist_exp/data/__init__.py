@@ -1,0 +1,29 @@
+"""Datasets: `load(mnist("data"), train_size=5000)` gives a `Dataset` of splits.
+
+One function per source, one YAML for each in conf/dataset/.
+"""
+
+from mnist_exp.data._dataset import Dataset, Images, Labels, Part, Source, Split
+from mnist_exp.data._download import DownloadError
+from mnist_exp.data._folder import folder
+from mnist_exp.data._published import auto, decide_auto, fashion_mnist, mnist
+from mnist_exp.data._sources import digits, idx
+from mnist_exp.data._splits import load
+
+__all__ = [
+    "Dataset",
+    "DownloadError",
+    "Images",
+    "Labels",
+    "Part",
+    "Source",
+    "Split",
+    "auto",
+    "decide_auto",
+    "digits",
+    "fashion_mnist",
+    "folder",
+    "idx",
+    "load",
+    "mnist",
+]

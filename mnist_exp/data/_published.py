@@ -1,0 +1,183 @@
+"""MNIST and Fashion-MNIST: files that anybody may download, verified against what was published."""
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mnist_exp.data._dataset import Images, Labels, Part, Source
+from mnist_exp.data._download import DownloadError, Mirrors
+from mnist_exp.data._idx import FILES, IMAGES, LABELS, Digest, cached_idx, find_idx, paired, parse_idx
+from mnist_exp.errors import UserError
+from mnist_exp.files import write_atomic
+
+log = logging.getLogger(__name__)
+
+MIRRORS_VARIABLE = "MNIST_EXP_MIRRORS"
+ABANDONED_S = 3600  # no download lasts that long
+
+
+@dataclass(frozen=True)
+class Published:
+    """IDX files that anybody may download: what they must be, and who has them."""
+
+    name: str
+    classes: tuple[str, ...]
+    mirrors: tuple[str, ...]
+    digests: Mapping[str, Digest]
+
+
+# sha256 of the content, since mirrors compress differently.
+MNIST = Published(
+    "mnist",
+    tuple("0123456789"),
+    (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        "https://raw.githubusercontent.com/fgnt/mnist/master/",
+    ),
+    {
+        "train-images-idx3-ubyte": Digest("ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
+        "train-labels-idx1-ubyte": Digest("65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+        "t10k-images-idx3-ubyte": Digest("0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
+        "t10k-labels-idx1-ubyte": Digest("ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+    },
+)
+# sha256 of the .gz: the digests that public loaders list beside the md5 of Zalando's README (torchvision checks those).
+FASHION_MNIST = Published(
+    "fashion_mnist",
+    ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    (
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    ),
+    {
+        "train-images-idx3-ubyte": Digest(
+            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84", of_gz=True
+        ),
+        "train-labels-idx1-ubyte": Digest(
+            "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845", of_gz=True
+        ),
+        "t10k-images-idx3-ubyte": Digest(
+            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073", of_gz=True
+        ),
+        "t10k-labels-idx1-ubyte": Digest(
+            "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5", of_gz=True
+        ),
+    },
+)
+
+
+def mnist(data_dir: str | Path, cache_dir: str | Path | None = None, name: str = "mnist") -> Source:
+    """MNIST (LeCun, Cortes and Burges) from `data_dir/mnist/`; what is missing or damaged there is downloaded."""
+    return published(MNIST, data_dir, cache_dir, name)
+
+
+def fashion_mnist(data_dir: str | Path, cache_dir: str | Path | None = None, name: str = "fashion_mnist") -> Source:
+    """Fashion-MNIST (Zalando), likewise; of files that were unpacked by hand only the structure can be checked."""
+    return published(FASHION_MNIST, data_dir, cache_dir, name)
+
+
+def published(files: Published, data_dir: str | Path, cache_dir: str | Path | None, name: str) -> Source:
+    """A source of published files; base addresses in the environment variable MNIST_EXP_MIRRORS replace its mirrors."""
+    mirrors = os.environ.get(MIRRORS_VARIABLE, "").split() or files.mirrors
+    folder = Path(data_dir).expanduser() / files.name
+    reader = _Reader(files.digests, folder, Path(cache_dir).expanduser() if cache_dir else None, Mirrors(mirrors))
+    return Source(name, reader.part, lambda: files.classes)
+
+
+def decide_auto(data_dir: str | Path, cache_dir: str | Path | None = None) -> Literal["mnist", "digits"]:
+    """What `dataset=auto` stands for: MNIST if it is on disk or a mirror has it, else the digits, with a warning.
+
+    Damaged files that cannot be replaced are an error instead: whoever put them there wants MNIST. With `cache_dir`
+    the images are decoded and cached in passing, and the next decision takes milliseconds.
+    """
+    source = mnist(data_dir, cache_dir)
+    try:
+        for part in FILES:
+            source.part(part, 0)
+    except DownloadError as error:
+        log.warning(
+            "MNIST IS NOT AT HAND: dataset=auto takes the 1,797 digits bundled with scikit-learn instead.\n%s", error
+        )
+        return "digits"
+    return "mnist"
+
+
+def auto(**parameters: object) -> Source:
+    """Never built: an entry point puts the choice of `decide_auto` in its place, once per command."""
+    raise RuntimeError("dataset=auto must be settled with decide_auto() before it is built")
+
+
+@dataclass(frozen=True)
+class _Reader:
+    digests: Mapping[str, Digest]
+    folder: Path
+    cache_dir: Path | None
+    mirrors: Mirrors
+
+    def part(self, which: Part, split_seed: int) -> tuple[Images, Labels]:
+        """Read, or first download, one part."""
+        images, labels = FILES[which]
+        return paired(self._array(images, IMAGES), self._array(labels, LABELS), self.folder)
+
+    def _array(self, name: str, dimensions: int) -> Images:
+        array, damage = self._on_disk(name, dimensions)
+        return self._download(name, dimensions, damage) if array is None else array
+
+    def _on_disk(self, name: str, dimensions: int) -> tuple[Images | None, str]:
+        """The first valid file's values, or what is wrong with the invalid ones."""
+        damage = []
+        for path in find_idx(self.folder, name):
+            try:
+                return cached_idx(path, dimensions, self.cache_dir, self.digests[name]), ""
+            except UserError as error:
+                damage.append(str(error))
+        return None, "\n".join(damage)
+
+    def _download(self, name: str, dimensions: int, damage: str) -> Images:
+        """Replace or add `name.gz`; what is there stays until the new content is verified."""
+        path = self.folder / f"{name}.gz"
+        if damage:
+            log.warning("%s; it is downloaded again", damage)
+        try:
+            _check_writable(self.folder)
+            content = self.mirrors.fetch(path.name, lambda raw: parse_idx(raw, dimensions, self.digests[name]))
+            array, _ = self._on_disk(name, dimensions)
+            if array is not None:  # another process was faster
+                return array
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(path)
+            write_atomic(path, lambda temporary: temporary.write_bytes(content))
+        except (DownloadError, OSError) as error:
+            # Damaged files are no reason to go on without them, as a missing download is for dataset=auto.
+            kind = UserError if damage else DownloadError
+            raise kind(
+                f"{damage or f'{path} is missing'} and cannot be downloaded:\n{_explain(error)}\n"
+                f"Put the four files into {self.folder}, or choose dataset=digits."
+            ) from error
+        log.info("downloaded %s", path)
+        return cached_idx(path, dimensions, self.cache_dir, self.digests[name])
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise before a download what writing it would raise after it."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UserError(f"{there} is a file; data_dir must be a folder")
+    if not os.access(there, os.W_OK):
+        raise PermissionError(None, "no permission to write", str(there))
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Delete the temporary files that killed processes left beside `path`."""
+    for temporary in path.parent.glob(f".{path.name}.*.tmp"):
+        if time.time() - temporary.stat().st_mtime > ABANDONED_S:
+            temporary.unlink(missing_ok=True)
+
+
+def _explain(error: DownloadError | OSError) -> str:
+    return f"  {error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)

@@ -1,0 +1,138 @@
+"""A photo, a scan or a stroke -> 28x28 as MNIST was made.
+
+LeCun, Bottou, Bengio and Haffner (1998, "Gradient-based learning applied to document recognition", section III.A): the
+digit fitted into 20x20 pixels without changing its proportions, grey by anti-aliasing, then placed with its centre of
+mass at the centre of 28x28. Read off the files: the longest side is 20 px, the peak 254 or 255, and the centre of mass
+lies within half a pixel of index 14.0, that is, images were moved by whole pixels.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from scipy import ndimage
+
+from mnist_exp.errors import UserError
+
+SIDE = 28
+BOX = 20
+CENTRE = 14.0
+MIN_CONTRAST = 24  # of 255: paper texture and JPEG noise stay below, the faintest pencil above
+WORKING_SIDE = 400  # px; a 12-megapixel photo says no more about a digit, and takes 100 times as long
+
+Ink = NDArray[np.uint8]
+
+
+def read_image(path: Path) -> Image.Image:
+    """The picture in a file, decoded; UserError names a file that is broken or would unpack to an absurd size."""
+    try:
+        with Image.open(path) as image:
+            image.draft("L", (WORKING_SIDE, WORKING_SIDE))  # lets JPEG decode at a half, a quarter or an eighth
+            image.load()
+            return image
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UserError(f"{path}: not a readable picture ({error})") from error
+
+
+def image_to_mnist(image: Image.Image) -> Ink:
+    """A picture -> uint8 (28, 28), white ink on black.
+
+    A 28x28 picture with a dark border is taken for one that was prepared already, and left as it is: fitting it into
+    20x20 again would shrink what fills its frame on purpose (Fashion-MNIST).
+    """
+    if image.size == (SIDE, SIDE):
+        grey = _grey(image)
+        if np.median(_border(grey)) < 128:
+            return np.rint(grey).astype(np.uint8)
+    return to_mnist(photo_to_ink(image))
+
+
+def to_mnist(ink: NDArray[np.uint8] | NDArray[np.floating]) -> Ink:
+    """White ink on black (h, w), any scale -> uint8 (28, 28) with MNIST's size, place and peak; blank stays blank."""
+    rows, columns = np.flatnonzero((ink > 0).any(axis=1)), np.flatnonzero((ink > 0).any(axis=0))
+    canvas = np.zeros((SIDE, SIDE), np.uint8)
+    if not rows.size:
+        return canvas
+    digit = _fit(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32))
+    height, width = digit.shape
+    y, x = ndimage.center_of_mass(digit)
+    top = int(np.clip(round(CENTRE - y), 0, SIDE - height))
+    left = int(np.clip(round(CENTRE - x), 0, SIDE - width))
+    canvas[top : top + height, left : left + width] = np.rint(digit * (255 / digit.max()))
+    return canvas
+
+
+def _fit(digit: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Resample so that the longest side is 20 px: by area when shrinking, bicubic (cut at 0) when enlarging."""
+    height, width = digit.shape
+    scale = BOX / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    method = Image.Resampling.BOX if scale < 1 else Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(digit).resize(size, method)).clip(0)
+
+
+def photo_to_ink(image: Image.Image) -> Ink:
+    """A picture of dark or light strokes -> uint8 (h, w), white ink on black; all zeros if it has hardly any contrast.
+
+    The result is smaller than the picture where that has more than 400 px a side.
+    """
+    grey = _grey(image)
+    light = grey if _has_light_ink(grey) else 255 - grey
+    ink = light - _background(light)
+    ink -= np.median(ink)
+    noise = 6 * np.median(np.abs(ink))  # 4 standard deviations of Gaussian noise, and 0 in a clean drawing
+    if ndimage.uniform_filter(ink, 2).max() < max(MIN_CONTRAST, 1.5 * noise):  # a single pixel is no stroke
+        return np.zeros(grey.shape, np.uint8)
+    ink = np.where(_strokes(ink, noise), ink - noise, 0)
+    ink *= 255 / np.percentile(ink[ink > 0], 99)
+    return np.asarray(np.rint(ink.clip(0, 255)), np.uint8)
+
+
+def _strokes(ink: NDArray[np.float32], noise: float) -> NDArray[np.bool_]:
+    """Where connected ink is neither shade (nowhere half as strong as the peak) nor a speck (2 % of the largest)."""
+    parts, count = ndimage.label(ink > noise, np.ones((3, 3)))
+    numbers = np.arange(1, count + 1)
+    peaks, sums = ndimage.maximum(ink, parts, numbers), ndimage.sum_labels(ink, parts, numbers)
+    drawn = np.zeros(count + 1, bool)  # part 0 is the paper
+    drawn[1:] = (peaks > ink.max() / 2) & (sums > 0.02 * sums.max())
+    return np.asarray(drawn[parts])
+
+
+def _grey(image: Image.Image) -> NDArray[np.float32]:
+    """Upright grey values 0..255, float32 (h, w); alpha goes onto white, and large pictures are reduced by area."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16 bits
+        grey = Image.fromarray((np.asarray(image) / 257).astype(np.float32))
+    elif image.has_transparency_data:
+        paper = Image.new("RGBA", image.size, "white")
+        grey = Image.alpha_composite(paper, image.convert("RGBA")).convert("L")
+    else:
+        grey = image.convert("L")
+    return np.asarray(grey.reduce(-(-max(grey.size) // WORKING_SIDE)), np.float32)
+
+
+def _border(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The values of the outermost pixels."""
+    return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+
+
+def _has_light_ink(grey: NDArray[np.float32]) -> bool:
+    """Whether the picture leaves the plane through its border further upwards than downwards.
+
+    A plane and not one value, since a photo's lighting may change from side to side by more than faint ink does.
+    """
+    y, x = np.indices(grey.shape, np.float32)
+    terms = np.stack([np.ones_like(x), x, y], axis=-1)
+    frame = np.zeros(grey.shape, bool)
+    frame[[0, -1]] = frame[:, [0, -1]] = True
+    plane, *_ = np.linalg.lstsq(terms[frame], grey[frame])
+    above = grey - terms @ plane
+    return bool(above.max() >= -above.min())
+
+
+def _background(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Paper and shadows: what a grey opening leaves of a picture without all that is narrower than a third of it."""
+    window = max(3, min(grey.shape) // 3)
+    paper = ndimage.grey_opening(ndimage.gaussian_filter(grey, 1.5), (window, window))
+    return np.asarray(ndimage.uniform_filter(paper, window))

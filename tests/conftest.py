@@ -1,0 +1,75 @@
+"""What many tests share: real MNIST, the bundled digits, tiny IDX files, and servers on the loopback interface."""
+
+import gzip
+import os
+import struct
+import threading
+from contextlib import ExitStack, contextmanager
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnist_exp.data import digits as digits_source
+from mnist_exp.data import load
+
+
+@pytest.fixture(scope="session")
+def mnist_dir():
+    """The data_dir that holds real MNIST; without it tests are skipped, but under CI they fail."""
+    root = Path(os.environ.get("MNIST_EXP_DATA") or Path(__file__).parents[2] / "shared" / "data").absolute()
+    if not any((root / "mnist").glob("train-images*")):
+        reason = f"no MNIST in {root / 'mnist'}: set MNIST_EXP_DATA"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    return root
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """A small dataset of bundled digits: 400 images for training, 100 for validation, 200 for testing."""
+    return load(digits_source(), train_size=400, val_size=100, test_size=200)
+
+
+def write_idx(path, array):
+    """Write an array as an IDX file, packed if the name says so."""
+    content = struct.pack(f">{1 + array.ndim}I", 0x0800 + array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+def write_idx_part(folder, part, images, labels):
+    """Write `train` or `t10k` images and labels, packed."""
+    write_idx(folder / f"{part}-images-idx3-ubyte.gz", images)
+    write_idx(folder / f"{part}-labels-idx1-ubyte.gz", labels)
+
+
+@pytest.fixture
+def idx_files(tmp_path):
+    """A folder with four IDX files: 60 + 30 images of 20x16 pixels in 3 classes, which differ in the row that is lit."""
+    folder = tmp_path / "idx"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for part, n in (("train", 60), ("t10k", 30)):
+        labels = np.arange(n) % 3
+        images = rng.integers(0, 60, (n, 20, 16))
+        images[np.arange(n), 4 + 5 * labels] += 180
+        write_idx_part(folder, part, images, labels)
+    return folder
+
+
+@pytest.fixture
+def serve():
+    """Start HTTP servers on the loopback interface: `serve(handler_class)` returns the base address."""
+    with ExitStack() as servers:
+        yield lambda handler: servers.enter_context(_serving(handler))
+
+
+@contextmanager
+def _serving(handler):
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.block_on_close = False  # a test of a server that hangs must not wait for it
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
