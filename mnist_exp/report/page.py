@@ -1,6 +1,12 @@
-"""The run's page: one file, no network."""
+"""Pages that explain: one file each, no network. Style and script are package files that every page carries within it.
+
+A page extends `base.html` and takes its tables, confusion matrices and galleries from `parts.html`. What a click shows
+is data, not markup: `galleries` maps a key to `{"title", "items": [[position in the sheet, caption], ...]}`, and any
+element with `data-gallery="<key>"` shows that gallery (`page.js`).
+"""
 
 import base64
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +20,11 @@ def data_uri(picture: bytes) -> str:
 
 def render(template: str, content: Mapping[str, Any]) -> str:
     """Fill a template of this package; everything is escaped, and a missing name is an error."""
+    return _environment().get_template(template).render(content)
+
+
+@functools.cache
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("mnist_exp.report"),
         autoescape=True,
@@ -22,4 +33,6 @@ def render(template: str, content: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = lambda share: f"{100 * share:.2f} %"
-    return environment.get_template(template).render(content)
+    environment.filters["thousands"] = lambda number: f"{number:,}"
+    environment.filters["data_uri"] = data_uri
+    return environment
