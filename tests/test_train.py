@@ -69,7 +69,9 @@ def test_a_run_leaves_every_file_and_prints_its_folder_alone(finish):
     assert run.metrics["test"]["accuracy"] > 0.85
     assert run.metrics["data"]["n_val"] == 200
     assert set(run.metrics["time"]) >= {"load_s", "augment_s", "fit_s", "predict_s", "total_s", "predict_us_per_image"}
-    assert run.intervals["test.accuracy"]["low"] < run.metrics["test"]["accuracy"] < run.intervals["test.accuracy"]["high"]
+    assert (
+        run.intervals["test.accuracy"]["low"] < run.metrics["test"]["accuracy"] < run.intervals["test.accuracy"]["high"]
+    )
 
 
 def test_the_files_of_a_run_agree_with_each_other(finish):
@@ -84,7 +86,7 @@ def test_the_files_of_a_run_agree_with_each_other(finish):
     assert len(list(csv.reader((folder / "errors.csv").open()))) - 1 == confusion.sum() - confusion.trace()
     assert run.model_card["sha256"] == hashlib.sha256(run.model_path.read_bytes()).hexdigest()
     assert run.environment["data"]["test"] == predictions.split_sha256
-    assert "src=\"data:image/png;base64," in (folder / "report.html").read_text()
+    assert "url(data:image/png;base64," in (folder / "report.html").read_text(encoding="utf-8")
     for picture in ("confusion_test.png", "errors.png"):
         assert min(Image.open(folder / picture).size) > 300
 
@@ -180,7 +182,9 @@ def started_fit(start):
     process = start(*DIGITS, "model=rf", "model.n_estimators=20000", "hydra.run.dir=long")
     log = start.home / "long" / "train.log"
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None and not (log.exists() and "features" in log.read_text()):
+    while (
+        time.monotonic() < deadline and process.poll() is None and not (log.exists() and "features" in log.read_text())
+    ):
         time.sleep(0.05)
     assert process.poll() is None
     return process, Run(start.home / "long")
@@ -235,4 +239,7 @@ def test_help_lists_the_choices_and_starts_no_heavy_import(finish):
     for choice in ("fashion_mnist", "elastic", "hog", "extra_trees", "seed_sgd"):
         assert choice in done.stdout
     code = "import sys, mnist_exp.train; print({'sklearn', 'scipy', 'matplotlib', 'PIL'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout == "set()\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+        == "set()\n"
+    )
