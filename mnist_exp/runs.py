@@ -315,6 +315,7 @@ def find_runs(root: Path | str) -> list[Run]:
 
 def point_latest(outputs: Path, run: Run) -> None:
     """Make `outputs/latest` name this run; the one that completes last wins."""
+    outputs.mkdir(parents=True, exist_ok=True)
     link_atomic(outputs / "latest", run.path)
 
 
