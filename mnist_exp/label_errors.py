@@ -11,7 +11,7 @@ from mnist_exp.metrics import Predictions
 
 NEIGHBOURS = 5
 CANDIDATES = 40  # at most so many are looked up among the training images, which bounds the time
-TRAINING_IMAGES = 60_000  # likewise: of a larger training split every second, third ... image
+TRAINING_IMAGES = 20_000  # likewise: of a larger training split every second, third ... image
 _BLOCK = 2_000
 
 
@@ -67,12 +67,21 @@ def _belief(predictions: Predictions) -> NDArray[np.floating] | None:
 
 def nearest_labels(images: Images, train: Split) -> NDArray[np.int64]:
     """Labels (n, NEIGHBOURS) of the training images nearest to each of `images` (n, h, w), by pixels."""
-    stride = -(-len(train) // TRAINING_IMAGES)
+    stride = _stride(train)
     labels = train.labels[::stride]
     wanted = images.reshape(len(images), -1).astype(np.float32)
     distance = np.concatenate([_to_block(wanted, block) for block in _blocks(train.images[::stride])], axis=1)
     count = min(NEIGHBOURS, len(labels))
     return np.asarray(labels[np.argpartition(distance, count - 1, axis=1)[:, :count]])
+
+
+def searched(train: Split) -> int:
+    """Among how many training images neighbours are looked for."""
+    return len(train.labels[:: _stride(train)])
+
+
+def _stride(train: Split) -> int:
+    return -(-len(train) // TRAINING_IMAGES)
 
 
 def _blocks(images: Images) -> Iterator[NDArray[np.float32]]:

@@ -1,6 +1,7 @@
 """What is computed from labels, predictions and probabilities."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ class Predictions:
     score: NDArray[np.floating] | None
     split_sha256: str
 
-    @property
+    @cached_property
     def confidence(self) -> NDArray[np.float64]:
         """How sure the model was of what it said (n,): its probability, or its lead over the runner-up in score."""
         if self.probability is not None:

@@ -45,8 +45,8 @@ def record(
             run.save_predictions("val" if name == "val" else "test", predictions)
         run.save_environment(environment)
         if dataset.test is not None:
-            per_class = _save_test_files(run, dataset, dataset.test, outcome)
-            page = explain_test(dataset, dataset.test, outcome.predictions["test"]) | {"per_class": per_class}
+            _save_test_files(run, dataset, dataset.test, outcome)
+            page = explain_test(dataset, dataset.test, outcome.predictions["test"])
         metrics["model"] = {"bytes": size.result()}
     if dataset.test is not None:
         page |= {
@@ -82,8 +82,8 @@ def _model_card(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _save_test_files(run: Run, dataset: Dataset, test: Split, outcome: Outcome) -> list[list[str]]:
-    """Write tables and pictures of the test set; returns the classes' table as text."""
+def _save_test_files(run: Run, dataset: Dataset, test: Split, outcome: Outcome) -> None:
+    """Write tables and pictures of the test set."""
     predictions = outcome.predictions["test"]
     classes = dataset.classes
     confusion = confusion_matrix(predictions.label, predictions.prediction, len(classes))
@@ -93,11 +93,9 @@ def _save_test_files(run: Run, dataset: Dataset, test: Split, outcome: Outcome) 
         [["true \\ predicted", *classes], *([c, *row] for c, row in zip(classes, confusion, strict=True))],
         png(confusion_figure(confusion, classes, title)),
     )
-    per_class = _per_class_rows(confusion, classes)
-    run.save_per_class(per_class)
+    run.save_per_class(_per_class_rows(confusion, classes))
     title = "Most confident mistakes, by confusion (true as predicted)"
     run.save_errors(_error_rows(predictions, classes), png(errors_figure(predictions, test.images, classes, title)))
-    return [[f"{value:.2%}" if isinstance(value, float) else f"{value}" for value in row] for row in per_class]
 
 
 def _step_names(features: Any) -> str:
@@ -110,10 +108,9 @@ def _per_class_rows(confusion: Any, classes: Sequence[str]) -> list[list[Any]]:
     rows: list[list[Any]] = [["class", "support", "precision", "recall", "recall_low", "recall_high", "f1"]]
     for i, name in enumerate(classes):
         support = int(confusion[i].sum())
-        interval = wilson(int(confusion[i, i]), support)
-        rows.append(
-            [name, support, *(float(value) for value in (precision[i], recall[i], interval.low, interval.high, f1[i]))]
-        )
+        interval = wilson(int(confusion[i, i]), support) if support else None
+        span = [interval.low, interval.high] if interval else ["", ""]
+        rows.append([name, support, float(precision[i]), float(recall[i]), *span, float(f1[i])])
     return rows
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_exp.data import Dataset, Images, Split
-from mnist_exp.label_errors import NEIGHBOURS, suspected_labels
-from mnist_exp.metrics import Predictions, calibration_bins, confusion_matrix
+from mnist_exp.label_errors import NEIGHBOURS, searched, suspected_labels
+from mnist_exp.metrics import Predictions, calibration_bins, confusion_matrix, precision_recall_f1
 from mnist_exp.report.figures import confidence_text, frequent_confusions
-from mnist_exp.report.page import render
+from mnist_exp.report.page import NO_BREAK_SPACE, percent, render
 from mnist_exp.report.sprites import capacity, sprite_sheet
 from mnist_exp.runs import Run, redact
 from mnist_exp.statistics import wilson
@@ -38,6 +38,7 @@ _FIGURES = {
 def explain_test(dataset: Dataset, test: Split, predictions: Predictions) -> dict[str, Any]:
     """What the page shows of the test set: all of it that takes time, and nothing that other files have to wait for."""
     classes = dataset.classes
+    confusion = confusion_matrix(predictions.label, predictions.prediction, len(classes))
     pairs = frequent_confusions(predictions, len(classes))
     wrong = np.flatnonzero(predictions.label != predictions.prediction)
     confident = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:CONFIDENT]
@@ -49,19 +50,21 @@ def explain_test(dataset: Dataset, test: Split, predictions: Predictions) -> dic
     )
     return {
         "classes": classes,
+        "per_class": _class_rows(confusion, classes),
         "sheet": sprite_sheet(test.images[pictures.positions]),
-        "cells": _cells(confusion_matrix(predictions.label, predictions.prediction, len(classes)), classes),
-        "galleries": _galleries(pairs, right, pictures, np.bincount(predictions.label, minlength=len(classes))),
+        "cells": _cells(confusion, classes),
+        "galleries": _galleries(pairs, right, pictures, confusion.sum(axis=1)),
         "confusions": [
             {"true": classes[t], "predicted": classes[p], "n": len(at), "items": pictures.items(at[:PER_CONFUSION])}
             for t, p, at in pairs[:CONFUSIONS]
         ],
         "confident": pictures.items(confident),
         "suspects": [
-            (pictures.sheet_position(s.position), f"{pictures.caption(s.position)} · {s.agreeing} of {NEIGHBOURS}")
+            (pictures.sheet_position(s.position), f"{pictures.caption(s.position)}\n{s.agreeing} of {NEIGHBOURS} near")
             for s in suspects
         ],
         "neighbours": NEIGHBOURS,
+        "searched": searched(dataset.train),
         "calibration": _calibration(predictions),
         "slices": _halves(predictions) if dataset.name == "mnist" else [],
     }
@@ -94,7 +97,8 @@ class Pictures:
         found = self.predictions
         true, predicted = (self.classes[labels[position]] for labels in (found.label, found.prediction))
         said = true if true == predicted else f"{true} as {predicted}"
-        return f"{said} · {confidence_text(found, int(position))} · #{found.index[position]}".replace(" %", "\u00a0%")
+        sure = confidence_text(found, int(position)).replace(" ", NO_BREAK_SPACE)
+        return f"{said}\n{sure} · #{found.index[position]}"
 
     def items(self, positions: Iterable[int]) -> list[tuple[int, str]]:
         """Those of `positions` that are in the sheet, with their captions."""
@@ -150,6 +154,18 @@ def _galleries(
     return found
 
 
+def _class_rows(confusion: NDArray[np.int64], classes: Sequence[str]) -> list[list[str]]:
+    rows = []
+    for name, counts, hits, *shares in zip(
+        classes, confusion, confusion.diagonal(), *precision_recall_f1(confusion), strict=True
+    ):
+        precision, recall, f1 = map(percent, shares)
+        interval = wilson(int(hits), int(counts.sum())) if counts.any() else None
+        span = f"{percent(interval.low)} to {percent(interval.high)}" if interval else ""
+        rows.append([name, f"{counts.sum():,}", recall, span, precision, f1])
+    return rows
+
+
 def _calibration(predictions: Predictions) -> list[dict[str, Any]]:
     if predictions.probability is None:
         return []
@@ -178,10 +194,10 @@ def run_html(
     environment: Mapping[str, Any],
     content: Mapping[str, Any],
 ) -> str:
-    """The page; `content` is what `explain_test` returned, and `model`, `features`, `per_class`, `reads`, `outputs`."""
+    """The page; `content` is what `explain_test` returned, and `model`, `features`, `reads`, `outputs`."""
     accuracy = metrics["test"]["accuracy"]
     known = {
-        "title": f"{accuracy:.2%}: {content['model']} on {dataset.name}",
+        "title": f"{percent(accuracy)}: {content['model']} on {dataset.name}",
         "accuracy": accuracy,
         "interval": intervals["test.accuracy"],
         "dataset": dataset.name,
@@ -210,10 +226,10 @@ def _figure_rows(metrics: Mapping[str, Any], intervals: Mapping[str, Any]) -> li
     rows = []
     for split in ("test", "val"):
         for key, value in metrics.get(split, {}).items():
-            text = "{:.4f}" if key == "log_loss" else "{:.2%}"
+            text = "{:.4f}".format if key == "log_loss" else percent
             interval = intervals.get(f"{split}.{key}")
-            span = f"{text.format(interval['low'])} to {text.format(interval['high'])}" if interval else ""
-            rows.append([f"{split} {_FIGURES[key]}", text.format(value), span])
+            span = f"{text(interval['low'])} to {text(interval['high'])}" if interval else ""
+            rows.append([f"{split} {_FIGURES[key]}", text(value), span])
     return rows
 
 
