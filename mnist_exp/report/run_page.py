@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_exp.data import Dataset, Images, Split
-from mnist_exp.label_errors import NEIGHBOURS, searched, suspected_labels
+from mnist_exp.label_errors import AGREEING, NEIGHBOURS, searched, suspected_labels
 from mnist_exp.metrics import Predictions, calibration_bins, confusion_matrix, precision_recall_f1
 from mnist_exp.report.figures import confidence_text, frequent_confusions
 from mnist_exp.report.page import NO_BREAK_SPACE, percent, render
@@ -20,6 +20,7 @@ from mnist_exp.statistics import wilson
 CONFUSIONS = 8  # rows of examples
 PER_CONFUSION = 8
 CONFIDENT = 24
+SUSPECTS = 24
 RIGHT = 10  # of each class, the least certain
 # MNIST's test set comes from two sources (Yadav & Bottou 2019, "Cold Case: The Lost MNIST Digits", and their labels).
 MNIST_HALVES = (
@@ -42,7 +43,7 @@ def explain_test(dataset: Dataset, test: Split, predictions: Predictions) -> dic
     pairs = frequent_confusions(predictions, len(classes))
     wrong = np.flatnonzero(predictions.label != predictions.prediction)
     confident = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:CONFIDENT]
-    suspects = suspected_labels(predictions, test.images, dataset.train, len(classes))
+    suspects = suspected_labels(predictions, test.images, dataset.train)[:SUSPECTS]
     right = [_least_certain(predictions, number) for number in range(len(classes))]
     ranked = [position for rank in _by_rank([at for _, _, at in pairs]) for position in rank]
     pictures = Pictures.of(
@@ -64,6 +65,7 @@ def explain_test(dataset: Dataset, test: Split, predictions: Predictions) -> dic
             for s in suspects
         ],
         "neighbours": NEIGHBOURS,
+        "agreeing": AGREEING,
         "searched": searched(dataset.train),
         "calibration": _calibration(predictions),
         "slices": _halves(predictions) if dataset.name == "mnist" else [],
