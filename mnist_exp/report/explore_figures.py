@@ -14,8 +14,11 @@ WIDTH = 5.6  # inches
 
 def _figure(height: float) -> "Figure":
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    return Figure(figsize=(WIDTH, height), layout="constrained")
+    return Figure(
+        figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.12)
+    )  # less cuts a name's first letter
 
 
 def counts_figure(counts: Mapping[str, NDArray[np.int64]], classes: Sequence[str]) -> "Figure":
@@ -46,7 +49,6 @@ def grid_figure(rows: Sequence[NDArray[Any]], names: Sequence[str], grey: bool =
         for c, picture in enumerate(row):
             sheet[r * (h + gap) : r * (h + gap) + h, c * (w + gap) : c * (w + gap) + w] = picture
     figure = _figure(0.9 * WIDTH * sheet.shape[0] / sheet.shape[1] + 0.1)
-    figure.get_layout_engine().set(w_pad=0.12)  # else names lose their first letter
     axes = figure.subplots()
     axes.imshow(sheet, cmap="gray_r" if grey else "magma", vmin=0)
     axes.set_yticks([r * (h + gap) + h / 2 for r in range(len(rows))], names)

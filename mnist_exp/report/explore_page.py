@@ -51,6 +51,8 @@ class Explorer:
     def sections(self, stages: Stages) -> list[Section]:
         """All sections, in the order of the page; `stages` shows each while it is made."""
         with threadpool_limits(self.n_jobs):
+            with stages("augment"):  # first, because a mistake in its options is found here
+                augmentation = self._augmentation()
             with stages("project", "principal components"):
                 test = self.dataset.test
                 train_projected, test_projected = exploration.project(
@@ -66,9 +68,7 @@ class Explorer:
             if test is not None and test_projected is not None:
                 with stages("twins", "training and test images alike"):
                     made.append(self._twins(test, train_projected, test_projected))
-            with stages("augment"):
-                made.append(self._augmentation())
-        return made
+        return [*made, augmentation]
 
     def _picture(self, name: str, shows: str, figure: "Figure") -> tuple[str, str, str]:
         content = png(figure)
