@@ -18,6 +18,7 @@ from uuid import uuid4
 import numpy as np
 import psutil
 import yaml
+from numpy.typing import NDArray
 
 from mnist_exp.errors import UserError
 from mnist_exp.files import link_atomic, write_atomic, write_bytes, write_json, write_text
@@ -210,22 +211,29 @@ class Run:
         """Whether predictions of a split were kept."""
         return self._predictions_path(split).is_file()
 
-    def predictions(self, split: SplitName, with_scores: bool = True) -> Predictions:
-        """What the model said of each image of a split; raises UserError if the file is missing or damaged.
+    def predictions(self, split: SplitName) -> Predictions:
+        """What the model said of each image of a split; raises UserError if the file is missing or damaged."""
+        with self._arrays(split) as arrays:
+            return Predictions(
+                index=arrays["index"],
+                label=arrays["label"],
+                prediction=arrays["prediction"],
+                probability=arrays.get("probability"),
+                score=arrays.get("score"),
+                split_sha256=str(arrays["split_sha256"]),
+            )
 
-        Without scores it takes half the time, and `probability` and `score` are None.
-        """
+    def answers(self, split: SplitName) -> tuple[NDArray[Any], NDArray[Any], str]:
+        """Labels, predictions and the split's sha256 alone, in a third of the time."""
+        with self._arrays(split) as arrays:
+            return arrays["label"], arrays["prediction"], str(arrays["split_sha256"])
+
+    @contextmanager
+    def _arrays(self, split: SplitName) -> Iterator[Mapping[str, NDArray[Any]]]:
         path = self._predictions_path(split)
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return Predictions(
-                    index=arrays["index"],
-                    label=arrays["label"],
-                    prediction=arrays["prediction"],
-                    probability=arrays.get("probability") if with_scores else None,
-                    score=arrays.get("score") if with_scores else None,
-                    split_sha256=str(arrays["split_sha256"]),
-                )
+                yield arrays
         except Exception as error:  # a damaged zip raises one of half a dozen unrelated types
             raise UserError(f"{path} cannot be read: {error}") from error
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from mnist_exp.comparison._changes import Config, flatten
 from mnist_exp.errors import UserError
-from mnist_exp.metrics import Predictions
 from mnist_exp.runs import Run, SplitName
 
 MOST_CLASSES = 1 << 16
@@ -49,10 +48,10 @@ def read_answers(run: Run, split: SplitName) -> Answers:
         other: SplitName = "val" if split == "test" else "test"
         hint = f"; it has those of the {other} split (--split {other})" if run.has_predictions(other) else ""
         raise UserError(f"no predictions of the {split} split{hint}")
-    predictions = run.predictions(split, with_scores=False)
-    label, prediction = _checked(predictions)
+    label, prediction, split_sha256 = run.answers(split)
+    _check_arrays(label, prediction)
     right = label == prediction
-    mistakes, counts = np.unique(label[~right] * MOST_CLASSES + prediction[~right], return_counts=True)
+    mistakes, counts = np.unique(label[~right].astype(np.int64) * MOST_CLASSES + prediction[~right], return_counts=True)
     accuracy = run.metrics.get(split, {}).get("accuracy")
     if not isinstance(accuracy, int | float):
         raise UserError(f"metrics.json has no {split}.accuracy")
@@ -60,7 +59,7 @@ def read_answers(run: Run, split: SplitName) -> Answers:
         run=run,
         name=display_path(run.path),
         n=len(label),
-        split_sha256=predictions.split_sha256,
+        split_sha256=split_sha256,
         labels=_digest(label),
         said=_digest(prediction),
         correct=np.packbits(right),
@@ -78,7 +77,9 @@ def display_path(path: Path) -> str:
         shown = Path(os.path.relpath(path)).as_posix()
     except ValueError:
         shown = path.absolute().as_posix()
-    return shown.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # bytes that are no text have no other form
+    return shown.encode("utf-8", "surrogateescape").decode(
+        "utf-8", "replace"
+    )  # bytes that are no text have no other form
 
 
 def _check_state(run: Run) -> None:
@@ -88,19 +89,17 @@ def _check_state(run: Run) -> None:
         raise UserError(f"{state}: {error}" if error else state)
 
 
-def _checked(predictions: Predictions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    label, prediction = predictions.label, predictions.prediction
+def _check_arrays(label: NDArray[Any], prediction: NDArray[Any]) -> None:
     if label.ndim != 1 or label.shape != prediction.shape or not len(label):
         raise UserError(f"labels of shape {label.shape} and predictions of shape {prediction.shape} do not match")
     if label.dtype.kind not in "iu" or prediction.dtype.kind not in "iu":
         raise UserError(f"labels and predictions are {label.dtype} and {prediction.dtype}, not whole numbers")
     if min(label.min(), prediction.min()) < 0 or max(label.max(), prediction.max()) >= MOST_CLASSES:
         raise UserError(f"a class number is outside 0..{MOST_CLASSES - 1}")
-    return label.astype(np.int64), prediction.astype(np.int64)
 
 
-def _digest(values: NDArray[np.int64]) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(values, "<i8").data, digest_size=16).digest()
+def _digest(values: NDArray[Any]) -> bytes:
+    return hashlib.blake2b(values.astype(np.uint16).data, digest_size=16).digest()
 
 
 def _numbers(found: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 from mnist_exp.comparison._answers import Answers
 from mnist_exp.comparison._changes import changed_keys, describe_changes
@@ -15,7 +14,7 @@ from mnist_exp.comparison._runs import ComparedRun, sort_runs
 from mnist_exp.comparison._seeds import Group, compare_groups
 from mnist_exp.errors import UserError
 from mnist_exp.runs import Run, SplitName
-from mnist_exp.statistics import Interval, wilson
+from mnist_exp.statistics import wilson
 
 MOST_PAIRED = 100  # runs that all_pairs takes: 4,950 tests
 MOST_REASONS = 10
@@ -47,6 +46,7 @@ class Comparison:
     split: SplitName
     n: int
     split_sha256: str
+    classes: tuple[str, ...]  # names; empty where the baseline carries none (the trials of a search)
     runs: list[ComparedRun]
     groups: list[Group]
     pairs: list[Pair]
@@ -99,6 +99,7 @@ def compare_runs(
         split=split,
         n=base.n,
         split_sha256=base.split_sha256,
+        classes=_classes(base.run),
         runs=runs if sort is None else sort_runs(runs, sort),
         groups=compare_groups(every, "seed" if group_by == "auto" else group_by),
         pairs=_pairs(every) if all_pairs else [],
@@ -109,6 +110,14 @@ def compare_runs(
 
 def _word(path: Named) -> str:
     return str(path.path if isinstance(path, Run) else path)
+
+
+def _classes(run: Run) -> tuple[str, ...]:
+    try:
+        names = run.model_card.get("classes")
+    except UserError:
+        return ()
+    return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
 def _baseline(found: Sequence[Found], named: bool) -> Answers:

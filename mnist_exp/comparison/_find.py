@@ -14,7 +14,7 @@ from mnist_exp.runs import Run, SplitName, open_run
 
 SEARCH_RESULTS = "optimization_results.yaml"  # what a search leaves in its folder, beside `best/`
 BEST = "best"
-READERS = 4  # threads: unpacking lets go of the interpreter, and a network disk answers several at once
+READERS = 4  # threads: a network disk answers several at once
 
 
 @dataclass(frozen=True)

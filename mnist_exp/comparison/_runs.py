@@ -40,7 +40,11 @@ BEST_FIRST = ("accuracy", "delta", "fixed")  # the others rise
 
 def sort_runs(runs: Sequence[ComparedRun], key: str) -> list[ComparedRun]:
     """Runs by a column, a time or a changed key of the configuration; those without a value come last."""
-    value = COLUMNS.get(key, lambda run: run.time.get(key, run.config.get(key)))
+
+    def other(run: ComparedRun) -> Any:
+        return run.time.get(key, run.config.get(key))
+
+    value = COLUMNS.get(key, other)
     with_value = [run for run in runs if value(run) is not None]
     if not with_value:
         known = dict.fromkeys([*COLUMNS, *(name for run in runs for name in (*run.time, *run.config))])

@@ -35,13 +35,13 @@ def probability(p: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A duration in seconds, to three figures at most."""
-    return "" if value is None else f"{value:.0f} s" if value >= 10 else f"{value:.2g} s"
+    """A duration in seconds."""
+    return "" if value is None else f"{value:.0f} s" if value >= 10 else f"{value:.1f} s"
 
 
 def microseconds(value: float | None) -> str:
     """Time for one image."""
-    return "" if value is None else f"{value:,.0f} µs" if value >= 10 else f"{value:.2g} µs"
+    return "" if value is None else f"{value:,.0f} µs" if value >= 10 else f"{value:.1f} µs"
 
 
 def size(value: int | None) -> str:
@@ -78,11 +78,13 @@ def sentence(run: ComparedRun, n: int, classes: Sequence[str]) -> str:
         return "the same answers as the baseline, image by image"
     if difference.verdict == "not distinguishable":
         return _undecided(difference, n)
-    changed = ", ".join(f"{_name(t, classes)} as {_name(p, classes)} {a} → {b}" for t, p, a, b in difference.confusions)
+    changed = ", ".join(
+        f"{_name(t, classes)} as {_name(p, classes)} ({a} → {b})" for t, p, a, b in difference.confusions
+    )
     return (
         f"{difference.verdict} by {abs(difference.delta):.2f} points: "
         f"fixes {difference.fixed:,} images and breaks {difference.broke:,}"
-        + (f"; true as predicted: {changed}" if changed else "")
+        + (f"; most changed: {changed}" if changed else "")
     )
 
 
