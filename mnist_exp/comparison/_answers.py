@@ -56,7 +56,7 @@ def read_answers(run: Run, split: SplitName) -> Answers:
     if not isinstance(accuracy, int | float):
         raise UserError(f"metrics.json has no {split}.accuracy")
     return Answers(
-        run=run,
+        run=Run(run.path),  # without the nested configuration and metrics that this one has read
         name=display_path(run.path),
         n=len(label),
         split_sha256=split_sha256,

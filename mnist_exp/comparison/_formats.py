@@ -63,13 +63,14 @@ def _json_run(run: ComparedRun) -> dict[str, Any]:
     }
 
 
+DIFFERENCE = ["delta", "delta_interval", "fixed", "broke", "p", "p_holm", "verdict", "detectable", "seeds_to_settle"]
+
+
 def _json_difference(difference: Difference | None) -> dict[str, Any]:
     if difference is None:
-        names = ("delta", "delta_interval", "fixed", "broke", "p", "p_holm", "verdict", "detectable", "seeds_to_settle")
-        return dict.fromkeys(names)
-    interval = difference.delta_interval
-    found = asdict(difference) | {"delta_interval": _bounds(interval), "verdict": difference.verdict}
-    return {name: value for name, value in found.items() if name not in ("confusions", "identical")}
+        return dict.fromkeys(DIFFERENCE)
+    found = {name: getattr(difference, name) for name in DIFFERENCE}
+    return found | {"delta_interval": _bounds(difference.delta_interval)}
 
 
 def _bounds(interval: Interval) -> list[float]:
