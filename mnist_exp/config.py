@@ -118,7 +118,7 @@ def explain(error: Exception) -> str:
         return f"{error.strerror}: {error.filename}"
     cause = error.__cause__ if isinstance(error, CompactHydraException) and error.__cause__ else error
     if not isinstance(cause, OmegaConfBaseException):
-        return str(error)
+        return str(error).partition("\nConfig search path")[0]  # the options say it; where Hydra looked does not help
     node = cause.parent_node
     lines = str(error if isinstance(error, CompactHydraException) else cause).splitlines()
     message = lines[0] if lines else type(error).__name__

@@ -2,4 +2,4 @@
 
 
 class UserError(Exception):
-    """Bad input, named together with the way out; raised anywhere below, shown by the entry points as one short message."""
+    """Bad input, named together with the way out; entry points show it as one short message."""

@@ -1,6 +1,7 @@
 """What is computed from labels, predictions and probabilities."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ class Predictions:
     score: NDArray[np.floating] | None
     split_sha256: str
 
-    @property
+    @cached_property
     def confidence(self) -> NDArray[np.float64]:
         """How sure the model was of what it said (n,): its probability, or its lead over the runner-up in score."""
         if self.probability is not None:
@@ -85,8 +86,23 @@ def image_log_loss(label: NDArray[np.int64], probability: NDArray[np.floating]) 
 
 def calibration_error(predictions: Predictions, bins: int = 15) -> float:
     """Expected calibration error over equal-width confidence bins (Guo et al. 2017)."""
+    gaps = (abs(found.hits - found.n * found.confidence) for found in calibration_bins(predictions, bins))
+    return float(sum(gaps) / len(predictions.label))
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """The images of which the model was about equally sure."""
+
+    n: int
+    confidence: float  # mean over the images
+    hits: int  # how many it was right about
+
+
+def calibration_bins(predictions: Predictions, bins: int = 15) -> list[CalibrationBin]:
+    """Equal-width bins of confidence from 0 to 1, without the empty ones."""
     confidence = predictions.confidence
     correct = predictions.label == predictions.prediction
     bin_number = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    gap = np.bincount(bin_number, weights=correct - confidence, minlength=bins)
-    return float(np.abs(gap).sum() / len(confidence))
+    n, total, hits = (np.bincount(bin_number, weights, bins) for weights in (None, confidence, correct))
+    return [CalibrationBin(int(n[b]), float(total[b] / n[b]), int(hits[b])) for b in np.flatnonzero(n)]

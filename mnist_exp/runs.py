@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -241,7 +241,8 @@ class Run:
 
     def save_predictions(self, split: SplitName, predictions: Predictions) -> None:
         """Write enough for every later comparison without the model; scores as float16 to keep folders small."""
-        arrays = {name: value for name, value in vars(predictions).items() if value is not None}
+        arrays = {field.name: getattr(predictions, field.name) for field in fields(predictions)}
+        arrays = {name: value for name, value in arrays.items() if value is not None}
         for name in ("probability", "score"):
             if name in arrays:
                 arrays[name] = np.clip(arrays[name], -65504, 65504).astype(np.float16)
@@ -346,6 +347,7 @@ def find_runs(root: Path | str) -> list[Run]:
 
 def point_latest(outputs: Path, run: Run) -> None:
     """Make `outputs/latest` name this run; the one that completes last wins."""
+    outputs.mkdir(parents=True, exist_ok=True)
     link_atomic(outputs / "latest", run.path)
 
 

@@ -74,7 +74,7 @@ def _train(cfg: DictConfig, run: Run, started: float, keep_features: bool) -> fl
     )
     seeds = {"seed": experiment.seed, "split_seed": experiment.sizes["split_seed"]}
     with stages("write"):
-        metrics = record(run, dataset, outcome, stages.seconds, seeds, started)
+        metrics = record(run, dataset, outcome, stages.seconds, seeds, started, Path(cfg.outputs))
     show_summary(run, dataset, outcome, metrics)
     return float(metrics["val" if dataset.val else "test"]["accuracy"])
 

@@ -14,10 +14,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from joblib import cpu_count
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -25,7 +27,7 @@ from mnist_exp import augment
 from mnist_exp.data import load, mnist
 from mnist_exp.features import Hog
 
-DATA = Path(os.environ.get("MNIST_EXP_DATA", "data"))
+DATA = Path(os.environ.get("MNIST_EXP_DATA", "data")).resolve()
 THREADS = min(2, cpu_count())
 
 # What a person would write without this project: load, fit, predict, the same figures; nothing is drawn or kept.
@@ -93,7 +95,9 @@ def forest_wall_time(table: Table, repeat: int) -> None:
 def forest_memory(table: Table, repeat: int) -> None:
     """Peak memory of `model=rf augment=shift` against a bare script that fits the same forest on the same array."""
     run, script = process(ours("model=rf", "augment=shift"))[1], process(bare(shifted=True))[1]
-    table.add_row("model=rf augment=shift, peak memory", f"{run:.0f} MB", f"{script:.0f} MB", f"{run / script:.2f}", "<= 1.25")
+    table.add_row(
+        "model=rf augment=shift, peak memory", f"{run:.0f} MB", f"{script:.0f} MB", f"{run / script:.2f}", "<= 1.25"
+    )
 
 
 def sgd_wall_time(table: Table, repeat: int) -> None:
@@ -111,11 +115,13 @@ def sgd_wall_time(table: Table, repeat: int) -> None:
 def loading(table: Table, repeat: int) -> None:
     """A load from the decoded cache against the first, which decodes."""
     cache = Path(tempfile.mkdtemp())
-    read = lambda: load(mnist(DATA, cache))  # noqa: E731
+    read = partial(load, mnist(DATA, cache))
     first = timed(read)
     again = statistics.median(timed(read) for _ in range(repeat))
     shutil.rmtree(cache)
-    table.add_row("load 70,000 images / first decode", f"{again:.3f} s", f"{first:.2f} s", f"{again / first:.2f}", "< 0.5 s")
+    table.add_row(
+        "load 70,000 images / first decode", f"{again:.3f} s", f"{first:.2f} s", f"{again / first:.2f}", "< 0.5 s"
+    )
 
 
 def augmentation(table: Table, repeat: int) -> None:
@@ -124,7 +130,7 @@ def augmentation(table: Table, repeat: int) -> None:
 
     images = np.asarray(load(mnist(DATA, tempfile.gettempdir()), with_test=False).train.images)
     matrix = np.array([[1.0, 0.1], [0.1, 1.0]])
-    loops = {
+    loops: dict[str, Callable[[NDArray[np.uint8]], object]] = {
         "shift": lambda image: ndimage.shift(image, (0, 1), order=0),
         "rotate": lambda image: ndimage.rotate(image, 10.0, reshape=False, order=1),
         "affine": lambda image: ndimage.affine_transform(image, matrix, order=1),
@@ -135,10 +141,11 @@ def augmentation(table: Table, repeat: int) -> None:
     targets = {"shift": "500,000", "affine": "60,000"}
     for name, loop in loops.items():
         function = getattr(augment, name)
-        seconds = min(timed(lambda f=function: f(images, np.random.default_rng(0), n_jobs=THREADS)) for _ in range(repeat))
+        work = partial(function, images, np.random.default_rng(0), n_jobs=THREADS)
+        seconds = min(timed(work) for _ in range(repeat))
         produced = len(function(images[:100], np.random.default_rng(0), n_jobs=1)) // 100 - 1
         rate = produced * len(images) / seconds
-        scipy_rate = 2_000 / timed(lambda loop=loop: [loop(image) for image in images[:2_000]])
+        scipy_rate = 2_000 / timed(partial(_each, loop, images[:2_000]))
         table.add_row(
             f"augment={name}, new images/s / scipy loop",
             f"{rate:,.0f}/s",
@@ -146,6 +153,11 @@ def augmentation(table: Table, repeat: int) -> None:
             f"{rate / scipy_rate:.1f}",
             f">= {targets[name]}/s" if name in targets else "",
         )
+
+
+def _each(work: Callable[[NDArray[np.uint8]], object], images: NDArray[np.uint8]) -> None:
+    for image in images:
+        work(image)
 
 
 def _displaced(shape: tuple[int, int], ndimage: object) -> np.ndarray:
@@ -163,12 +175,19 @@ def features(table: Table, repeat: int) -> None:
 
 def growth(table: Table, repeat: int) -> None:
     """Whole-run time and peak memory of a 20-tree forest as the training data grows."""
-    sizes = {"5k": ["dataset.train_size=5000"], "15k": ["dataset.train_size=15000"], "60k": [], "300k": ["augment=shift"]}
+    sizes = {
+        "5k": ["dataset.train_size=5000"],
+        "15k": ["dataset.train_size=15000"],
+        "60k": [],
+        "300k": ["augment=shift"],
+    }
     before: tuple[float, float] | None = None
     for name, words in sizes.items():
         seconds, memory = process(ours("model=rf", "model.n_estimators=20", *words))
         ratio = f"{seconds / before[0]:.2f}, {memory / before[1]:.2f}" if before else ""
-        table.add_row(f"20 trees on {name} images: time, memory", f"{seconds:.1f} s, {memory:.0f} MB", "row above", ratio, "")
+        table.add_row(
+            f"20 trees on {name} images: time, memory", f"{seconds:.1f} s, {memory:.0f} MB", "row above", ratio, ""
+        )
         before = seconds, memory
 
 
@@ -178,12 +197,19 @@ PARTS = (loading, augmentation, features, forest_wall_time, sgd_wall_time, fores
 def main() -> None:
     """Print one table; run folders go to a temporary place."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=[part.__name__ for part in PARTS], default=[part.__name__ for part in PARTS])
+    parser.add_argument(
+        "--only", nargs="+", choices=[part.__name__ for part in PARTS], default=[part.__name__ for part in PARTS]
+    )
     parser.add_argument("--repeat", type=int, default=3)
     arguments = parser.parse_args()
-    table = Table("measure", "this project", "reference", "ratio", "aim", title=f"{THREADS} threads, medians of {arguments.repeat}")
-    global DATA  # noqa: PLW0603
-    DATA = DATA.resolve()
+    table = Table(
+        "measure",
+        "this project",
+        "reference",
+        "ratio",
+        "aim",
+        title=f"{THREADS} threads, medians of {arguments.repeat}",
+    )
     os.environ["MNIST_EXP_DATA"] = str(DATA)
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
     with tempfile.TemporaryDirectory() as folder:

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import shutil
 import struct
 import threading
 from contextlib import ExitStack, contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import sync_playwright
 
 from mnist_exp.data import digits as digits_source
 from mnist_exp.data import load
@@ -55,6 +57,20 @@ def idx_files(tmp_path):
         images[np.arange(n), 4 + 5 * labels] += 180
         write_idx_part(folder, part, images, labels)
     return folder
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A real browser; without Debian's chromium tests are skipped, but under CI they fail."""
+    executable = shutil.which("chromium")
+    if executable is None:
+        reason = "no chromium on this machine"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=arguments)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Every YAML of the model groups composes, builds, fits and predicts on the bundled digits: the file is the registration."""
+"""Every YAML of a group composes, builds, fits and predicts on the bundled digits: the file is the registration."""
 
 import numpy as np
 import pytest

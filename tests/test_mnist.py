@@ -18,7 +18,11 @@ ROOT = Path(__file__).parents[1]
 def train(mnist_dir, tmp_path_factory):
     """Run a command once per module and return its run."""
     folder = tmp_path_factory.mktemp("mnist")
-    environment = os.environ | {"MNIST_EXP_DATA": str(mnist_dir), "MNIST_EXP_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {
+        "MNIST_EXP_DATA": str(mnist_dir),
+        "MNIST_EXP_CACHE": str(folder / "cache"),
+        "PYTHONPATH": str(ROOT),
+    }
     known = {}
 
     def run(*words):

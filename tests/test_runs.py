@@ -31,7 +31,8 @@ def test_a_run_that_ends_well_is_completed(run):
 
 
 @pytest.mark.parametrize(
-    ("error", "state"), [(ValueError("no luck"), "failed"), (SystemExit(2), "failed"), (KeyboardInterrupt(), "interrupted")]
+    ("error", "state"),
+    [(ValueError("no luck"), "failed"), (SystemExit(2), "failed"), (KeyboardInterrupt(), "interrupted")],
 )
 def test_a_run_that_ends_badly_says_how(run, error, state):
     with pytest.raises(type(error)), run.recording():

@@ -20,18 +20,26 @@ def test_wilson_of_97_percent_of_10_000_is_what_the_books_say():
 
 def test_mean_interval_covers_the_true_mean_as_often_as_it_says():
     rng = np.random.default_rng(0)
-    hits = sum(found.low <= 1.0 <= found.high for found in (mean_interval(rng.exponential(size=400)) for _ in range(1000)))
+    hits = sum(
+        found.low <= 1.0 <= found.high for found in (mean_interval(rng.exponential(size=400)) for _ in range(1000))
+    )
     assert 925 <= hits <= 975
 
 
 def test_the_bootstrap_of_accuracy_agrees_with_the_score_interval():
     confusion = np.array([[940, 60], [30, 970]])
-    found = bootstrap_confusion(confusion, lambda draws: np.trace(draws, axis1=1, axis2=2) / 2000, np.random.default_rng(0))
+    found = bootstrap_confusion(
+        confusion, lambda draws: np.trace(draws, axis1=1, axis2=2) / 2000, np.random.default_rng(0)
+    )
     expected = wilson(1910, 2000)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.002)
 
 
 def test_the_bootstrap_of_macro_f1_is_the_same_for_the_same_seed():
     confusion = np.array([[50, 5, 1], [4, 60, 2], [0, 3, 70]])
-    draw = lambda: bootstrap_confusion(confusion, lambda c: precision_recall_f1(c)[2].mean(-1), np.random.default_rng(7))  # noqa: E731
+
+    def draw():
+        rng = np.random.default_rng(7)
+        return bootstrap_confusion(confusion, lambda draws: precision_recall_f1(draws)[2].mean(-1), rng)
+
     assert draw() == draw()

@@ -20,7 +20,9 @@ def test_a_wheel_carries_the_configuration_and_the_console_scripts(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     subprocess.run([scripts / "pip", "install", "--quiet", str(wheel)], check=True)
     words = ["dataset=digits", "model=sgd", f"cache_dir='{(tmp_path / 'cache').as_posix()}'"]
-    done = subprocess.run([scripts / "mnist-exp-train", *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [scripts / "mnist-exp-train", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / done.stdout.strip() / "report.html").exists()
     assert subprocess.run([scripts / "mnist-exp-verify", "latest"], cwd=tmp_path, check=False).returncode == 0

@@ -89,12 +89,13 @@ def errors_figure(predictions: Predictions, images: NDArray[np.uint8], classes: 
         for column, position in enumerate(positions[:PER_PAIR]):
             left = column * cell_w
             sheet[top : top + h, left : left + w] = images[position]
-            note = _confidence(predictions, int(position))
+            note = confidence_text(predictions, int(position))
             axes.text(left + w / 2, top + (h + cell_h) / 2, note, ha="center", va="center", fontsize=7, color="dimgray")
     axes.imshow(sheet, cmap="gray_r", vmin=0, vmax=255, extent=(0, PER_PAIR * cell_w, height, 0))
     return figure
 
 
-def _confidence(predictions: Predictions, position: int) -> str:
+def confidence_text(predictions: Predictions, position: int) -> str:
+    """How sure the model was of one image: a probability, or its lead in decision score."""
     value = predictions.confidence[position]
     return f"{100 * value:.0f} %" if predictions.probability is not None else f"lead {value:.2g}"

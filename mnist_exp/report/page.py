@@ -12,6 +12,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+NO_BREAK_SPACE = "\u00a0"
+
 
 def data_uri(picture: bytes) -> str:
     """A PNG as text that a page can carry."""
@@ -23,6 +25,11 @@ def render(template: str, content: Mapping[str, Any]) -> str:
     return _environment().get_template(template).render(content)
 
 
+def percent(share: float) -> str:
+    """A share as people read it, on one line."""
+    return f"{100 * share:.2f}{NO_BREAK_SPACE}%"
+
+
 @functools.cache
 def _environment() -> Environment:
     environment = Environment(
@@ -32,7 +39,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = lambda share: f"{100 * share:.2f} %"
+    environment.filters["percent"] = percent
     environment.filters["thousands"] = lambda number: f"{number:,}"
     environment.filters["data_uri"] = data_uri
     return environment

@@ -12,29 +12,50 @@ from rich.table import Table
 
 from mnist_exp.data import Dataset, Split
 from mnist_exp.experiment import Outcome
+from mnist_exp.ledger import note_test_read
 from mnist_exp.metrics import Predictions, confusion_matrix, precision_recall_f1
 from mnist_exp.progress import stderr_console
 from mnist_exp.report.environment import describe_environment, package_versions
 from mnist_exp.report.figures import confusion_figure, errors_figure, frequent_confusions, png
-from mnist_exp.report.page import data_uri, render
+from mnist_exp.report.run_page import explain_test, run_html
 from mnist_exp.runs import Run, find_runs
 from mnist_exp.statistics import wilson
 
 
 def record(
-    run: Run, dataset: Dataset, outcome: Outcome, seconds: dict[str, float], seeds: dict[str, int], started: float
+    run: Run,
+    dataset: Dataset,
+    outcome: Outcome,
+    seconds: dict[str, float],
+    seeds: dict[str, int],
+    started: float,
+    outputs: Path,
 ) -> dict[str, Any]:
-    """Write every file of the run folder, metrics last; returns the metrics. `started` is a perf_counter value."""
+    """Write every file of the run folder, metrics last; returns the metrics.
+
+    `started` is a perf_counter value; `outputs` is the tree in which looks at a test set are counted.
+    """
+    page: dict[str, Any] = {}
+    environment = describe_environment(dataset, seeds)
+    intervals = {name: asdict(interval) for name, interval in outcome.intervals.items()}
+    metrics: dict[str, Any] = {**outcome.metrics, "time": _times(outcome, seconds)}
     with ThreadPoolExecutor(1) as pool:  # deflating the model releases the interpreter for the pictures
         size = pool.submit(run.save_model, outcome.pipeline, _model_card(dataset))
         for name, predictions in outcome.predictions.items():
             run.save_predictions("val" if name == "val" else "test", predictions)
-        run.save_environment(describe_environment(dataset, seeds))
-        intervals = {name: asdict(interval) for name, interval in outcome.intervals.items()}
-        metrics: dict[str, Any] = {**outcome.metrics, "time": _times(outcome, seconds)}
+        run.save_environment(environment)
         if dataset.test is not None:
-            _save_test_pictures(run, dataset, dataset.test, outcome, metrics)
+            _save_test_files(run, dataset, dataset.test, outcome)
+            page = explain_test(dataset, dataset.test, outcome.predictions["test"])
         metrics["model"] = {"bytes": size.result()}
+    if dataset.test is not None:
+        page |= {
+            "model": type(outcome.pipeline[-1]).__name__,
+            "features": _step_names(outcome.pipeline[0]),
+            "reads": note_test_read(outputs, dataset.test.sha256, run),
+            "outputs": str(outputs),
+        }
+        run.save_report(run_html(run, dataset, metrics, intervals, environment, page))
     metrics["time"]["total_s"] = time.perf_counter() - started
     run.save_metrics(metrics, intervals)
     return metrics
@@ -61,41 +82,20 @@ def _model_card(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _save_test_pictures(run: Run, dataset: Dataset, test: Split, outcome: Outcome, metrics: dict[str, Any]) -> None:
+def _save_test_files(run: Run, dataset: Dataset, test: Split, outcome: Outcome) -> None:
+    """Write tables and pictures of the test set."""
     predictions = outcome.predictions["test"]
     classes = dataset.classes
     confusion = confusion_matrix(predictions.label, predictions.prediction, len(classes))
     wrong = int(confusion.sum() - confusion.trace())
     title = f"{dataset.name}: {wrong:,} of {len(test):,} test images wrong"
-    confusion_png = png(confusion_figure(confusion, classes, title))
-    errors_png = png(
-        errors_figure(predictions, test.images, classes, "Most confident mistakes, by confusion (true as predicted)")
-    )
-    per_class = _per_class_rows(confusion, classes)
     run.save_confusion(
         [["true \\ predicted", *classes], *([c, *row] for c, row in zip(classes, confusion, strict=True))],
-        confusion_png,
+        png(confusion_figure(confusion, classes, title)),
     )
-    run.save_per_class(per_class)
-    run.save_errors(_error_rows(predictions, classes), errors_png)
-    page = {
-        "accuracy": metrics["test"]["accuracy"],
-        "interval": outcome.intervals["test.accuracy"],
-        "dataset": dataset.name,
-        "model": type(outcome.pipeline[-1]).__name__,
-        "features": _step_names(outcome.pipeline[0]),
-        "n_test": len(test),
-        "n_train": metrics["data"]["n_train"],
-        "n_augmented": metrics["data"]["n_augmented"],
-        "confusion": data_uri(confusion_png),
-        "errors": data_uri(errors_png),
-        "per_class": per_class,
-        "figures": [
-            (f"{group}.{name}", f"{value:,.6g}") for group, found in metrics.items() for name, value in found.items()
-        ],
-        "rerun": rerun_command(run),
-    }
-    run.save_report(render("run.html", page))
+    run.save_per_class(_per_class_rows(confusion, classes))
+    title = "Most confident mistakes, by confusion (true as predicted)"
+    run.save_errors(_error_rows(predictions, classes), png(errors_figure(predictions, test.images, classes, title)))
 
 
 def _step_names(features: Any) -> str:
@@ -103,22 +103,14 @@ def _step_names(features: Any) -> str:
     return " + ".join(type(step).__name__ for step in steps)
 
 
-def rerun_command(run: Run) -> str:
-    """The command line that repeats a run."""
-    import shlex
-
-    return shlex.join(["python", "-m", "mnist_exp.train", *run.overrides])
-
-
 def _per_class_rows(confusion: Any, classes: Sequence[str]) -> list[list[Any]]:
     precision, recall, f1 = precision_recall_f1(confusion)
     rows: list[list[Any]] = [["class", "support", "precision", "recall", "recall_low", "recall_high", "f1"]]
     for i, name in enumerate(classes):
         support = int(confusion[i].sum())
-        interval = wilson(int(confusion[i, i]), support)
-        rows.append(
-            [name, support, *(float(value) for value in (precision[i], recall[i], interval.low, interval.high, f1[i]))]
-        )
+        interval = wilson(int(confusion[i, i]), support) if support else None
+        span = [interval.low, interval.high] if interval else ["", ""]
+        rows.append([name, support, float(precision[i]), float(recall[i]), *span, float(f1[i])])
     return rows
 
 
