@@ -157,8 +157,8 @@ class Run:
 
     @property
     def exists(self) -> bool:
-        """Whether the folder was ever claimed by a run."""
-        return self._status_path.is_file()
+        """Whether the folder was ever claimed by a run; what is there may yet be unreadable."""
+        return os.path.lexists(self._status_path)
 
     # -- what a reader asks for -------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mnist_exp.comparison._compare import Comparison
-from mnist_exp.comparison._difference import Difference
+from mnist_exp.comparison._difference import Difference, Verdict
 from mnist_exp.comparison._runs import ComparedRun
 from mnist_exp.comparison._seeds import FEW_SEEDS, Group
 from mnist_exp.statistics import Interval
@@ -59,14 +59,9 @@ def headline(comparison: Comparison) -> str:
             "not distinguishable": "The run cannot be told from the baseline",
             "identical": "The run gives the same answers as the baseline",
         }[found[0]]
-    words = {
-        "better": "better than the baseline",
-        "worse": "worse",
-        "not distinguishable": "not distinguishable from it",
-        "identical": "identical to it",
-    }
-    told = [f"{found.count(verdict):,} {text}" for verdict, text in words.items() if verdict in found]
-    return f"Of {len(found):,} runs " + ", ".join(told)
+    verdicts: tuple[Verdict, ...] = ("better", "worse", "not distinguishable", "identical")
+    told = [f"{found.count(verdict):,} {verdict}" for verdict in verdicts if verdict in found]
+    return f"Against the baseline, of {len(found):,} runs: " + ", ".join(told)
 
 
 def sentence(run: ComparedRun, n: int, classes: Sequence[str]) -> str:
@@ -75,7 +70,7 @@ def sentence(run: ComparedRun, n: int, classes: Sequence[str]) -> str:
     if difference is None:
         return "the baseline"
     if difference.identical:
-        return "the same answers as the baseline, image by image"
+        return "identical: it gives the same answers as the baseline, image by image"
     if difference.verdict == "not distinguishable":
         return _undecided(difference, n)
     changed = ", ".join(

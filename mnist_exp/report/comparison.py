@@ -92,21 +92,28 @@ def pictures_at_hand(comparison: Comparison) -> tuple[Images | None, str]:
 
 
 def _row(run: ComparedRun, scale: Scale) -> dict[str, Any]:
+    """A line of the table: what it sorts by, where there is anything, and what it shows."""
     found = run.difference
     name, accuracy, difference, _, p, verdict, fit, predict, size, changes = run_cells(run)
     return {
         "name": name,
-        "accuracy": (run.accuracy, accuracy),
-        "delta": (found.delta if found else 0.0, difference),
+        "changes": changes,
+        "verdict": verdict,
+        "accuracy": run.accuracy,
+        "accuracy_text": accuracy,
+        "delta": found.delta if found else "",
+        "delta_text": difference,
         "bar": scale.bar(found.delta, found.delta_interval) if found else None,
         "fixed": found.fixed if found else "",
         "broke": found.broke if found else "",
-        "p": (found.p_holm if found else "", p),
-        "verdict": verdict,
-        "fit": (run.time.get("fit_s", ""), fit),
-        "predict": (run.time.get("predict_us_per_image", ""), predict),
-        "size": ("" if run.bytes is None else run.bytes, size),
-        "changes": changes,
+        "p": found.p_holm if found else "",
+        "p_text": p,
+        "fit": run.time.get("fit_s", ""),
+        "fit_text": fit,
+        "predict": run.time.get("predict_us_per_image", ""),
+        "predict_text": predict,
+        "bytes": "" if run.bytes is None else run.bytes,
+        "bytes_text": size,
     }
 
 

@@ -160,6 +160,8 @@ class _Captions:
         before = self.models[0]
         said = []
         for model, sure in zip(self.models, self.sure, strict=True):
-            share = "" if model.probability is None else f"{NO_BREAK_SPACE}{100 * sure[position]:.0f}{NO_BREAK_SPACE}%"
+            share = (
+                "" if model.probability is None else f"{NO_BREAK_SPACE}({100 * sure[position]:.0f}{NO_BREAK_SPACE}%)"
+            )
             said.append(f"{self.classes[model.prediction[position]]}{share}")
         return f"{self.classes[before.label[position]]} · #{before.index[position]}\n{said[0]} → {said[1]}"

@@ -1,8 +1,9 @@
 // The table: a click on a column's name sorts by it, the words typed above it filter.
 const runs = document.getElementById("runs");
+const body = runs.tBodies[0];
 
 function value(run, column) {
-  const text = run.rows[0].cells[column].dataset.value;
+  const text = run.cells[column].dataset.value;
   return text === "" || Number.isNaN(Number(text)) ? text : Number(text);
 }
 
@@ -20,23 +21,23 @@ runs.tHead.addEventListener("click", (event) => {
   const descending = head.getAttribute("aria-sort") !== "descending";
   for (const other of runs.tHead.querySelectorAll("[aria-sort]")) other.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", descending ? "descending" : "ascending");
-  const sorted = [...runs.tBodies].map((run) => [value(run, column), run]);
+  const sorted = [...body.rows].map((run) => [value(run, column), run]);
   sorted.sort(([a], [b]) => {
     if ((a === "") !== (b === "")) return a === "" ? 1 : -1;
     return descending ? compare(b, a) : compare(a, b);
   });
-  runs.append(...sorted.map(([, run]) => run));
+  body.append(...sorted.map(([, run]) => run));
 });
 
 document.getElementById("filter").addEventListener("input", (event) => {
   const words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
   let shown = 0;
-  for (const run of runs.tBodies) {
+  for (const run of body.rows) {
     const text = run.textContent.toLowerCase();
     run.hidden = !words.every((word) => text.includes(word));
     shown += run.hidden ? 0 : 1;
   }
-  document.getElementById("shown").textContent = words.length ? `${shown} of ${runs.tBodies.length} runs` : "";
+  document.getElementById("shown").textContent = words.length ? `${shown} of ${body.rows.length} runs` : "";
 });
 
 // One pair at a time; the panel with the pictures stands beneath its matrix.
