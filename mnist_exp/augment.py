@@ -53,7 +53,7 @@ def shift(
 
 
 def rotate(
-    images: Images, rng: np.random.Generator, *, degrees: float = 12, copies: int = 4, n_jobs: int = 1
+    images: Images, rng: np.random.Generator, *, degrees: float = 15, copies: int = 4, n_jobs: int = 1
 ) -> Images:
     """Add copies turned about the centre, uniformly within ± `degrees`."""
     return affine(images, rng, degrees=degrees, scale=0, shear=0, translation=0, copies=copies, n_jobs=n_jobs)
@@ -72,8 +72,8 @@ def affine(
 ) -> Images:
     """Add copies resized, slanted and turned about the centre and moved, each uniformly within ± its option.
 
-    Rotation `degrees` and `shear`, the slant of upright strokes, are angles in degrees; `scale` is a share (0.1: from 0.9
-    to 1.1 times as large); `translation` is in pixels.
+    Rotation `degrees` and `shear`, the slant of upright strokes, are angles in degrees; `scale` is a share (0.1: from
+    0.9 to 1.1 times as large); `translation` is in pixels.
     """
     height, width = _size(images)
     _number("degrees", degrees, 0, 180)
@@ -97,12 +97,12 @@ def affine(
 
 
 def elastic(
-    images: Images, rng: np.random.Generator, *, alpha: float = 24, sigma: float = 4, copies: int = 4, n_jobs: int = 1
+    images: Images, rng: np.random.Generator, *, alpha: float = 18, sigma: float = 4, copies: int = 4, n_jobs: int = 1
 ) -> Images:
     """Add copies whose pixels are displaced by smooth random fields (Simard, Steinkraus & Platt 2003, section 2).
 
-    A field is uniform noise in ±1, smoothed by a Gaussian of `sigma` pixels and multiplied by `alpha`; away from the border
-    its standard deviation is alpha / (sigma * sqrt(12 * pi)) pixels: 1.0 here, 1.4 with the paper's alpha of 34.
+    A field is uniform noise in ±1, smoothed by a Gaussian of `sigma` pixels and multiplied by `alpha`; away from the
+    border its standard deviation is alpha / (sigma * sqrt(12 * pi)) pixels: 0.7 here, 1.4 with the paper's alpha of 34.
     """
     height, width = _size(images)
     _number("alpha", alpha, 0)
@@ -129,7 +129,7 @@ def elastic(
 
 
 def morph(
-    images: Images, rng: np.random.Generator, *, strength: float = 0.6, copies: int = 4, n_jobs: int = 1
+    images: Images, rng: np.random.Generator, *, strength: float = 0.5, copies: int = 4, n_jobs: int = 1
 ) -> Images:
     """Add copies with thinner or thicker strokes.
 
@@ -145,10 +145,12 @@ def morph(
         framed = scratch("framed", (len(images), height + 2, width + 2), np.uint8)
         framed[:, 1:-1, 1:-1] = images
         neighbours = [framed[:, row : row + height, col : col + width] for row, col in cross]
-        extreme = np.where(share > 0, np.maximum.reduce(neighbours), np.minimum.reduce(neighbours))
-        grey = scratch("grey", images.shape)
+        thick, thin = np.maximum.reduce(neighbours), np.minimum.reduce(neighbours)
+        grey, extreme = scratch("grey", images.shape), scratch("extreme", images.shape)
         np.copyto(grey, images)
-        _blend(grey, extreme.astype(np.float32), np.abs(share))
+        np.copyto(extreme, thin)
+        np.copyto(extreme, thick, where=share > 0)
+        _blend(grey, extreme, np.abs(share))
         peak, wanted = (levels.max(axis=(1, 2), keepdims=True) for levels in (grey, images))
         grey *= wanted / np.maximum(peak, 1)
         _round(grey, result)

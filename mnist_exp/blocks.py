@@ -1,4 +1,4 @@
-"""Work on images in blocks that fit a core's cache, on several threads: numpy lets go of the interpreter in its loops."""
+"""Work on images in blocks that fit a core's cache, on several threads: numpy's loops leave the interpreter free."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +13,8 @@ BLOCK_PIXELS = 128 * 28 * 28
 class Scratch:
     """Arrays that one thread uses again from block to block.
 
-    Fresh ones would be page-faulted in every time, which costs more than the arithmetic on them (measured: 20 us instead
-    of 5 us for each 28x28 image resampled).
+    Fresh ones would be page-faulted in every time, which costs more than the arithmetic on them (measured: 20 us
+    instead of 5 us for each 28x28 image resampled).
     """
 
     def __init__(self) -> None:

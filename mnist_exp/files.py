@@ -14,6 +14,10 @@ def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
     try:
         write(temporary)
         temporary.replace(path)
+    except OSError as error:
+        if error.filename is None:  # a write to an open file fails namelessly: a full disk should have a name
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

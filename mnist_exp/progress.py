@@ -17,6 +17,18 @@ def stderr_console() -> Console:
     return Console(file=sys.stderr)
 
 
+class LogFile(logging.FileHandler):
+    """A run's log; a line that cannot be written fails the run, where logging would print a traceback and go on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
+        """Hand on the error that is being handled."""
+        del record
+        _, error, _ = sys.exc_info()
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, self.baseFilename) from error
+        raise
+
+
 class Stages:
     """Times the stages of a run; each shows a bar while it lasts, if stderr is a terminal, and leaves a log line."""
 
