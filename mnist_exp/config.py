@@ -1,12 +1,13 @@
 """Where the configuration lies, what may be written in it, and the one place where it turns into objects."""
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hydra.errors import CompactHydraException, InstantiationException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_exp.errors import UserError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 # A wheel carries conf/ inside the package, a checkout beside it.
 CONF = next(folder for folder in (_HERE / "conf", _HERE.parent / "conf") if folder.is_dir())
+MISTAKES = (UserError, CompactHydraException, OmegaConfBaseException, OSError)  # what a user can mend
 SIZES = ("train_size", "val_size", "test_size", "split_seed")
 
 
@@ -59,6 +61,27 @@ class Experiment:
         from mnist_exp.data import load
 
         return load(self.source, **self.sizes)
+
+
+def compose(words: Sequence[str]) -> DictConfig:
+    """The configuration that `python -m mnist_exp.train WORDS` would run, with `dataset=auto` settled."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    from mnist_exp.data import decide_auto
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = hydra_compose("train", list(words))
+    if cfg.dataset.name == "auto":
+        settle_auto(cfg, decide_auto(cfg.data_dir, cfg.cache_dir))
+    return cfg
+
+
+def settle_auto(cfg: DictConfig, choice: str) -> None:
+    """Put the dataset that `auto` turned out to be in its place."""
+    with read_write(cfg), open_dict(cfg):
+        cfg.dataset.name = choice
+        cfg.dataset["_target_"] = f"mnist_exp.data.{choice}"
 
 
 def build(cfg: DictConfig) -> Experiment:

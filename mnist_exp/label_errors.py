@@ -1,6 +1,5 @@
 """Which labels of a test set may be wrong: a suspicion for a person to look at; nothing is relabelled or left out."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,12 +7,12 @@ from numpy.typing import NDArray
 
 from mnist_exp.data import Images, Split
 from mnist_exp.metrics import Predictions
+from mnist_exp.nearest import nearest
 
 NEIGHBOURS = 5
 AGREEING = 4  # of these must side with the model
 CANDIDATES = 40  # mistakes that are looked up among the training images, which bounds the time
 TRAINING_IMAGES = 20_000  # likewise: of a larger training split every second, third ... image
-_BLOCK = 2_000
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,8 @@ class Suspect:
 def suspected_labels(predictions: Predictions, images: Images, train: Split) -> list[Suspect]:
     """The surest mistakes whose nearest training images side with the model, surest first.
 
-    The nearest are those of least Euclidean distance between pixels, which knows nothing of the model. Among those found
-    so on MNIST are wrong labels that people confirmed (rows 659, 947, 2130, 9729), and more digits that are merely ugly.
+    The nearest are those of least Euclidean distance between pixels, which knows nothing of the model. What is found so
+    on MNIST are wrong labels that people confirmed (rows 659, 947, 2130, 9729), and more digits that are merely ugly.
     """
     positions = surest_mistakes(predictions)[:CANDIDATES]
     if not len(positions):
@@ -39,7 +38,7 @@ def suspected_labels(predictions: Predictions, images: Images, train: Split) -> 
 
 
 def surest_mistakes(predictions: Predictions) -> NDArray[np.int64]:
-    """Positions of the mistakes, by how far the model prefers its answer to the label, in probability or decision score.
+    """Positions of the mistakes, by how far the model prefers its answer to the label (probability or decision score).
 
     Without either nothing tells a sure mistake from another, and none is returned.
     """
@@ -55,10 +54,8 @@ def nearest_labels(images: Images, train: Split) -> NDArray[np.int64]:
     """Labels (n, NEIGHBOURS) of the training images nearest to each of `images` (n, h, w), by pixels."""
     stride = _stride(train)
     labels = train.labels[::stride]
-    wanted = images.reshape(len(images), -1).astype(np.float32)
-    distance = np.concatenate([_to_block(wanted, block) for block in _blocks(train.images[::stride])], axis=1)
-    count = min(NEIGHBOURS, len(labels))
-    return np.asarray(labels[np.argpartition(distance, count - 1, axis=1)[:, :count]])
+    rows = train.images[::stride].reshape(len(labels), -1)
+    return np.asarray(labels[nearest(images.reshape(len(images), -1), rows, NEIGHBOURS)[0]])
 
 
 def searched(train: Split) -> int:
@@ -68,14 +65,3 @@ def searched(train: Split) -> int:
 
 def _stride(train: Split) -> int:
     return -(-len(train) // TRAINING_IMAGES)
-
-
-def _blocks(images: Images) -> Iterator[NDArray[np.float32]]:
-    for start in range(0, len(images), _BLOCK):
-        block = images[start : start + _BLOCK]
-        yield block.reshape(len(block), -1).astype(np.float32)
-
-
-def _to_block(wanted: NDArray[np.float32], block: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Squared distances, short of the squared length of `wanted`, which orders no neighbours."""
-    return np.asarray(np.einsum("ij,ij->i", block, block) - 2 * wanted @ block.T)

@@ -11,7 +11,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
-from mnist_exp.config import explain
+from mnist_exp.config import explain, settle_auto
 from mnist_exp.errors import UserError
 from mnist_exp.runs import Run, make_folder
 
@@ -34,8 +34,7 @@ class Launch(Callback):
         """Settle `dataset=auto` in the composed configuration and claim the run's folder."""
         with _mistakes_end_the_command(), read_write(config), open_dict(config):
             if config.dataset.name == "auto":
-                config.dataset.name = _decide(config)
-                config.dataset["_target_"] = f"mnist_exp.data.{config.dataset.name}"
+                settle_auto(config, _decide(config))
             launched.folder = claim_run(Path(config.hydra.run.dir), named="hydra.run.dir" in _keys(config))
             config.hydra.run.dir = str(launched.folder)
 

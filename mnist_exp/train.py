@@ -8,12 +8,10 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from mnist_exp.config import CONF, build, explain
+from mnist_exp.config import CONF, MISTAKES, build, explain
 from mnist_exp.errors import UserError
 from mnist_exp.interrupt import Terminated, marked_when_stuck, raise_on_sigterm
 from mnist_exp.launch import launched
@@ -21,7 +19,6 @@ from mnist_exp.runs import Run, point_latest
 
 log = logging.getLogger(__name__)
 
-MISTAKES = (UserError, CompactHydraException, OmegaConfBaseException, OSError)
 FELL_BACK = (
     "WARNING: MNIST was not to be had; these figures are of the small digits bundled with scikit-learn, not of MNIST."
 )
