@@ -153,3 +153,21 @@ def explain(error: Exception) -> str:
         message += f"\nDid you mean {near[0]}?" if near else ""
         message += f"\nValid keys: {', '.join(keys)}. Anything else the object takes: put + in front."
     return message
+
+
+def load_recorded(path: Path) -> "Dataset":
+    """The data that a recorded configuration describes, as they are here and now; UserError if they cannot be had.
+
+    The configuration may come from anywhere, so nothing in it is called but the datasets of this package.
+    """
+    from mnist_exp.data import load
+
+    try:
+        cfg = load_config(path)
+        node = cast("dict[str, Any]", OmegaConf.to_container(cfg.dataset, resolve=True))
+        module, _, name = str(node["_target_"]).rpartition(".")
+        if module != "mnist_exp.data" or name.startswith("_") or any(isinstance(v, dict | list) for v in node.values()):
+            raise UserError(f"dataset._target_={node['_target_']}: no dataset of mnist_exp, and nothing else is called")
+        return load(_instantiate(cfg, "dataset", leave_out=SIZES), **{size: node[size] for size in SIZES})
+    except (OmegaConfBaseException, OSError, KeyError) as error:
+        raise UserError(explain(error)) from error

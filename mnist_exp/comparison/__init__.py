@@ -1,0 +1,43 @@
+"""Compare runs on the same test data: `compare_runs(["outputs"])` gives a `Comparison`."""
+
+from mnist_exp.comparison._compare import Comparison, Pair, Skipped, compare_runs
+from mnist_exp.comparison._difference import ALPHA, Difference
+from mnist_exp.comparison._formats import (
+    PAIR_HEAD,
+    PIPE_WIDTH,
+    basis,
+    pair_rows,
+    print_table,
+    recipe_cells,
+    run_cells,
+    to_csv,
+    to_json,
+    to_markdown,
+)
+from mnist_exp.comparison._runs import ComparedRun
+from mnist_exp.comparison._seeds import FEW_SEEDS, Group
+from mnist_exp.comparison._words import headline, sentence
+
+__all__ = [
+    "ALPHA",
+    "FEW_SEEDS",
+    "PAIR_HEAD",
+    "PIPE_WIDTH",
+    "ComparedRun",
+    "Comparison",
+    "Difference",
+    "Group",
+    "Pair",
+    "Skipped",
+    "basis",
+    "compare_runs",
+    "headline",
+    "pair_rows",
+    "print_table",
+    "recipe_cells",
+    "run_cells",
+    "sentence",
+    "to_csv",
+    "to_json",
+    "to_markdown",
+]

@@ -1,0 +1,209 @@
+"""A comparison as a table for people, and as JSON, CSV and Markdown for everything else."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from mnist_exp.comparison import _words as words
+from mnist_exp.comparison._compare import Comparison
+from mnist_exp.comparison._difference import Difference
+from mnist_exp.comparison._runs import ComparedRun
+from mnist_exp.comparison._seeds import Group as Recipe
+from mnist_exp.statistics import Interval
+
+STYLES = {"better": "green", "worse": "red"}
+SENTENCES = 10  # verdicts and skipped runs that the table spells out; JSON has all
+PIPE_WIDTH = 240  # columns where nobody's terminal sets the width
+HEAD = [
+    "run",
+    "accuracy %",
+    "difference, points",
+    "fixed / broke",
+    "p (Holm)",
+    "verdict",
+    "fit",
+    "predict",
+    "model",
+    "changed",
+]
+RECIPE_HEAD = ["recipe", "runs", "mean accuracy %", "difference, points", "p (Holm)", "verdict"]
+PAIR_HEAD = ["A", "B", "B - A, points", "fixed / broke", "p (Holm)", "verdict of B"]
+
+
+def to_json(comparison: Comparison) -> dict[str, Any]:
+    """Plain data under stable names: differences in points, None where there is nothing to say."""
+    return {
+        "split": comparison.split,
+        "n": comparison.n,
+        "baseline": comparison.baseline.name,
+        "holm_m": comparison.holm_m,
+        "runs": [_json_run(run) for run in comparison.runs],
+        "groups": [asdict(group) | {"mean": group.mean, "verdict": group.verdict} for group in comparison.groups],
+        "pairs": [{"a": pair.a, "b": pair.b, **_json_difference(pair.difference)} for pair in comparison.pairs],
+        "skipped": [asdict(skipped) for skipped in comparison.skipped],
+    }
+
+
+def _json_run(run: ComparedRun) -> dict[str, Any]:
+    return {
+        "run": run.name,
+        "accuracy": run.accuracy,
+        "accuracy_interval": _bounds(run.accuracy_interval),
+        **_json_difference(run.difference),
+        "config": run.config,
+        "time": run.time,
+        "bytes": run.bytes,
+    }
+
+
+DIFFERENCE = ["delta", "delta_interval", "fixed", "broke", "p", "p_holm", "verdict", "detectable", "seeds_to_settle"]
+
+
+def _json_difference(difference: Difference | None) -> dict[str, Any]:
+    if difference is None:
+        return dict.fromkeys(DIFFERENCE)
+    found = {name: getattr(difference, name) for name in DIFFERENCE}
+    return found | {"delta_interval": _bounds(difference.delta_interval)}
+
+
+def _bounds(interval: Interval) -> list[float]:
+    return [interval.low, interval.high]
+
+
+def to_csv(comparison: Comparison) -> str:
+    """One row per run, every figure in a column of its own; changed keys are `config.<key>`."""
+    rows = [_csv_row(run) for run in comparison.runs]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _csv_row(run: ComparedRun) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for name, value in _json_run(run).items():
+        if name.endswith("_interval"):
+            low, high = value or (None, None)
+            row |= {name.replace("interval", "low"): low, name.replace("interval", "high"): high}
+        elif isinstance(value, dict):
+            row |= {f"{name}.{key}": part for key, part in value.items()}
+        else:
+            row[name] = value
+    return row
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """The tables and the verdicts, for a pull request."""
+    parts = [f"**{words.headline(comparison)}.** {basis(comparison)}", _markdown(HEAD, map(run_cells, comparison.runs))]
+    if comparison.groups:
+        parts.append(_markdown(RECIPE_HEAD, map(recipe_cells, comparison.groups)))
+    if comparison.pairs:
+        parts.append(_markdown(PAIR_HEAD, pair_rows(comparison)))
+    parts += ["\n".join(f"- `{_escaped(name)}`: {_escaped(text)}" for name, text in notes(comparison))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *([_escaped(cell) for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\`|*_\[\]<>])", r"\\\1", text)
+
+
+def basis(comparison: Comparison) -> str:
+    """What all of it rests on."""
+    tests = f"p after Holm for {comparison.holm_m:,} tests" if comparison.holm_m > 1 else "one test"
+    return (
+        f"The same {comparison.n:,} {comparison.split} images; baseline {words.plain(comparison.baseline.name)}; "
+        f"exact McNemar test, {tests}; intervals at 95 %"
+    )
+
+
+def run_cells(run: ComparedRun) -> list[str]:
+    """A run's line under HEAD."""
+    found = run.difference
+    return [
+        words.plain(run.name),
+        words.percent(run.accuracy, run.accuracy_interval),
+        words.points(found.delta, found.delta_interval) if found else "",
+        f"{found.fixed:,} / {found.broke:,}" if found else "",
+        words.probability(found.p_holm) if found else "",
+        found.verdict if found else "baseline",
+        words.seconds(run.time.get("fit_s")),
+        words.microseconds(run.time.get("predict_us_per_image")),
+        words.size(run.bytes),
+        words.plain(run.changes),
+    ]
+
+
+def recipe_cells(group: Recipe) -> list[str]:
+    """A recipe's line under RECIPE_HEAD."""
+    return [
+        words.plain(group.name),
+        f"{len(group.runs)} ({group.key} {', '.join(map(words.plain, group.values[:SENTENCES]))})",
+        words.percent(group.mean, group.interval),
+        words.points(group.delta, group.delta_interval),
+        words.probability(group.p_holm),
+        words.group_sentence(group),
+    ]
+
+
+def pair_rows(comparison: Comparison) -> list[list[str]]:
+    """Every pair's line under PAIR_HEAD."""
+    return [
+        [
+            words.plain(pair.a),
+            words.plain(pair.b),
+            words.points(pair.difference.delta, pair.difference.delta_interval),
+            f"{pair.difference.fixed:,} / {pair.difference.broke:,}",
+            words.probability(pair.difference.p_holm),
+            pair.difference.verdict,
+        ]
+        for pair in comparison.pairs
+    ]
+
+
+def notes(comparison: Comparison) -> list[tuple[str, str]]:
+    """Verdicts in words, then skipped runs with the reason, as far as anybody reads."""
+    compared = [run for run in comparison.runs if run.difference]
+    told = [(run.name, words.sentence(run, comparison.n, comparison.classes)) for run in compared[:SENTENCES]]
+    told += [(one.run, f"skipped: {one.reason}") for one in comparison.skipped[:SENTENCES]]
+    more = len(comparison.skipped) - SENTENCES
+    told += [("...", f"{more:,} more runs skipped; --format json names them all")] if more > 0 else []
+    return [(words.plain(name), words.plain(text)) for name, text in told]
+
+
+def print_table(comparison: Comparison, console: Console) -> None:
+    """The comparison for a person."""
+    tables = [_table(HEAD, map(run_cells, comparison.runs))]
+    if comparison.groups:
+        tables.append(_table(RECIPE_HEAD, map(recipe_cells, comparison.groups), "Over " + comparison.groups[0].key))
+    if comparison.pairs:
+        tables.append(_table(PAIR_HEAD, pair_rows(comparison), "All pairs"))
+    lines = [Text.assemble((name, "bold"), f": {text}") for name, text in notes(comparison)]
+    title = Text.assemble((words.headline(comparison), "bold"), ". ", basis(comparison), ".")
+    for part in (title, *tables, Group(*lines)):
+        console.print(part)
+        console.print()
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> Table:
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in head:
+        table.add_column(name, overflow="fold")
+    verdict = next(number for number, name in enumerate(head) if name.startswith("verdict"))
+    for row in rows:
+        style = next((colour for word, colour in STYLES.items() if row[verdict].startswith(word)), "")
+        table.add_row(*(Text(cell, style=style if number == verdict else "") for number, cell in enumerate(row)))
+    return table

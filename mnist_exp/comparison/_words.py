@@ -1,0 +1,109 @@
+"""What a comparison says, in words and in short figures, for screens, Markdown and the page alike."""
+
+from collections.abc import Sequence
+
+from mnist_exp.comparison._compare import Comparison
+from mnist_exp.comparison._difference import Difference, Verdict
+from mnist_exp.comparison._runs import ComparedRun
+from mnist_exp.comparison._seeds import FEW_SEEDS, Group
+from mnist_exp.statistics import Interval
+
+
+def plain(text: str) -> str:
+    """Text from a folder without what could steer a terminal or break a line."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def percent(share: float, interval: Interval | None) -> str:
+    """An accuracy and its interval in per cent."""
+    bounds = f" [{100 * interval.low:.2f}, {100 * interval.high:.2f}]" if interval else ""
+    return f"{100 * share:.2f}{bounds}"
+
+
+def points(delta: float | None, interval: Interval | None) -> str:
+    """A difference and its interval in points, signed."""
+    if delta is None:
+        return ""
+    return f"{delta:+.2f}" + (f" [{interval.low:+.2f}, {interval.high:+.2f}]" if interval else "")
+
+
+def probability(p: float | None) -> str:
+    """A p-value as far as anybody reads it."""
+    if p is None:
+        return ""
+    return "<0.0001" if p < 1e-4 else f"{p:.4f}"
+
+
+def seconds(value: float | None) -> str:
+    """A duration in seconds."""
+    return "" if value is None else f"{value:.0f} s" if value >= 10 else f"{value:.1f} s"
+
+
+def microseconds(value: float | None) -> str:
+    """Time for one image."""
+    return "" if value is None else f"{value:,.0f} µs" if value >= 10 else f"{value:.1f} µs"
+
+
+def size(value: int | None) -> str:
+    """A number of bytes."""
+    return "" if value is None else f"{value / 1e6:.1f} MB" if value >= 1e6 else f"{value / 1e3:.0f} kB"
+
+
+def headline(comparison: Comparison) -> str:
+    """The whole comparison in one sentence."""
+    found = [run.difference.verdict for run in comparison.runs if run.difference]
+    if len(found) == 1:
+        return {
+            "better": "The run is better than the baseline",
+            "worse": "The run is worse than the baseline",
+            "not distinguishable": "The run cannot be told from the baseline",
+            "identical": "The run gives the same answers as the baseline",
+        }[found[0]]
+    verdicts: tuple[Verdict, ...] = ("better", "worse", "not distinguishable", "identical")
+    told = [f"{found.count(verdict):,} {verdict}" for verdict in verdicts if verdict in found]
+    return f"Against the baseline, of {len(found):,} runs: " + ", ".join(told)
+
+
+def sentence(run: ComparedRun, n: int, classes: Sequence[str]) -> str:
+    """The verdict on one run, with what it rests on."""
+    difference = run.difference
+    if difference is None:
+        return "the baseline"
+    if difference.identical:
+        return "identical: it gives the same answers as the baseline, image by image"
+    if difference.verdict == "not distinguishable":
+        return _undecided(difference, n)
+    changed = ", ".join(
+        f"{_name(t, classes)} as {_name(p, classes)} ({a} → {b})" for t, p, a, b in difference.confusions
+    )
+    return (
+        f"{difference.verdict} by {abs(difference.delta):.2f} points: "
+        f"fixes {difference.fixed:,} images and breaks {difference.broke:,}"
+        + (f"; most changed: {changed}" if changed else "")
+    )
+
+
+def _undecided(difference: Difference, n: int) -> str:
+    interval, seeds = difference.delta_interval, difference.seeds_to_settle
+    settle = f"; about {seeds:,} seeds of each would settle it" if seeds else ""
+    return (
+        f"not distinguishable: the difference lies between {interval.low:+.2f} and {interval.high:+.2f} points; "
+        f"these {n:,} images could have shown {difference.detectable:.2f}{settle}"
+    )
+
+
+def _name(number: int, classes: Sequence[str]) -> str:
+    return classes[number] if number < len(classes) else str(number)
+
+
+def group_sentence(group: Group) -> str:
+    """The verdict on one recipe over seeds."""
+    parts = [group.verdict if not group.is_baseline else "the baseline's recipe"]
+    if group.deterministic:
+        parts.append(f"deterministic: every {group.key} gives the same answers")
+    if group.verdict == "not distinguishable":
+        more = group.seeds_to_settle
+        parts.append(f"about {more:,} of {group.key} would settle it" if more else "no number of them would settle it")
+    if group.delta_interval and group.pairs < FEW_SEEDS:
+        parts.append(f"fewer than {FEW_SEEDS}, so the interval is rough")
+    return "; ".join(dict.fromkeys(parts))

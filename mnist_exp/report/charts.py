@@ -1,0 +1,125 @@
+"""Where marks lie in the small charts of a page; the templates draw them, so that they follow its light and width."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mnist_exp.comparison import ComparedRun, Group
+from mnist_exp.statistics import Interval
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From values to 0..100, linear or by decades."""
+
+    low: float
+    high: float
+    by_decades: bool = False
+
+    @classmethod
+    def around(cls, values: Iterable[float], by_decades: bool = False) -> "Scale":
+        """A scale with a margin on either side of all values."""
+        every = [math.log10(value) for value in values] if by_decades else list(values)
+        low, high = min(every), max(every)
+        margin = 0.08 * (high - low) or (0.3 if by_decades else 0.001)
+        return cls(low - margin, high + margin, by_decades)
+
+    def place(self, value: float) -> float:
+        """0 at the low end, 100 at the high end."""
+        value = math.log10(value) if self.by_decades else value
+        return round(100 * (value - self.low) / (self.high - self.low), 2)
+
+    def bar(self, value: float, interval: Interval) -> dict[str, float]:
+        """A mark and the bar of its interval."""
+        return {"low": self.place(interval.low), "at": self.place(value), "high": self.place(interval.high)}
+
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        """About four round numbers with their places."""
+        if self.by_decades:
+            values = [digit * 10.0**power for power in range(-6, 13) for digit in (1, 2, 5)]
+            inside = [value for value in values if self.low <= math.log10(value) <= self.high]
+            whole = [value for value in inside if str(f"{value:e}").startswith("1")]
+            chosen = whole if len(whole) > 1 else inside
+            step = -(-len(chosen) // 5)
+            return [(self.place(value), _short(value)) for value in chosen[::step]] if chosen else []
+        raw = (self.high - self.low) / 4
+        unit = 10.0 ** math.floor(math.log10(raw))
+        step_size = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= raw)
+        first = math.ceil(self.low / step_size)
+        values = [number * step_size for number in range(first, math.floor(self.high / step_size) + 1)]
+        return [(self.place(value), f"{value:.{max(0, -math.floor(math.log10(step_size)))}f}") for value in values]
+
+
+def _short(value: float) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
+def cost_chart(runs: Sequence[ComparedRun], key: str, title: str) -> dict[str, Any] | None:
+    """Accuracy in per cent against a cost by decades, with the runs that no other beats in both; None without costs."""
+    costly = [(float(run.time.get(key) or (key == "bytes" and run.bytes) or 0), run) for run in runs]
+    costly = [(cost, run) for cost, run in costly if cost > 0]
+    if len(costly) < 2:
+        return None
+    x = Scale.around((cost for cost, _ in costly), by_decades=True)
+    y = Scale.around(
+        100 * edge for _, run in costly for edge in (run.accuracy_interval.low, run.accuracy_interval.high)
+    )
+    points = [
+        {
+            "x": x.place(cost),
+            "bar": y.bar(
+                100 * run.accuracy,
+                Interval(100 * run.accuracy_interval.low, 100 * run.accuracy_interval.high, 0.95, ""),
+            ),
+            "verdict": run.difference.verdict if run.difference else "baseline",
+            "title": f"{run.name} {run.changes}: {100 * run.accuracy:.2f} %, {_short(cost)}",
+        }
+        for cost, run in costly
+    ]
+    return {"title": title, "points": points, "x_ticks": x.ticks, "y_ticks": y.ticks, "front": _front(points)}
+
+
+def _front(points: Sequence[dict[str, Any]]) -> list[tuple[float, float]]:
+    """The points, by rising cost, that are more accurate than every cheaper one."""
+    front: list[tuple[float, float]] = []
+    for point in sorted(points, key=lambda point: (point["x"], -point["bar"]["at"])):
+        if not front or point["bar"]["at"] > front[-1][1]:
+            front.append((point["x"], point["bar"]["at"]))
+    return front
+
+
+def in_points(interval: Interval) -> Interval:
+    """An interval of shares in hundredths."""
+    return replace(interval, low=100 * interval.low, high=100 * interval.high)
+
+
+def strips(groups: Sequence[Group]) -> dict[str, Any] | None:
+    """A line for each recipe: a dot for each seed, the mean and its interval, all on one scale in per cent."""
+    if not groups:
+        return None
+    values = [100 * value for group in groups for value in group.accuracies]
+    values += [100 * edge for group in groups if group.interval for edge in (group.interval.low, group.interval.high)]
+    scale = Scale.around(values)
+    return {
+        "key": groups[0].key,
+        "ticks": scale.ticks,
+        "lines": [
+            {
+                "group": group,
+                "dots": [
+                    (scale.place(100 * accuracy), f"{group.key} {value}: {100 * accuracy:.2f} %")
+                    for accuracy, value in zip(group.accuracies, group.values, strict=True)
+                ],
+                "mean": scale.place(100 * group.mean),
+                "interval": (scale.place(100 * group.interval.low), scale.place(100 * group.interval.high))
+                if group.interval
+                else None,
+            }
+            for group in groups
+        ],
+    }

@@ -1,0 +1,176 @@
+"""The comparison's page in a real browser: sort, filter, click a cell, see the right digits."""
+
+import base64
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnist_exp.comparison import compare_runs
+from mnist_exp.data import digits, load
+from mnist_exp.metrics import Predictions
+from mnist_exp.report.comparison import comparison_html, write_page
+from mnist_exp.runs import Run
+
+DATASET = {"_target_": "mnist_exp.data.digits", "name": "digits", "train_size": 100, "val_size": None, "test_size": 200}
+DATASET |= {"split_seed": 0}
+HOSTILE = "</script><script>document.title='broken in'</script><img src=x onerror=\"document.title='broken in'\">"
+FOUR, NINE = 4, 9
+
+
+@pytest.fixture(scope="module")
+def test_split():
+    return load(digits(), train_size=100, test_size=200).test
+
+
+def write_run(folder, split, prediction, note="plain", seed=0, dataset=DATASET):
+    run = Run.claim(folder, [])
+    probability = np.full((len(split), 10), 0.02)
+    probability[np.arange(len(split)), prediction] = 0.82
+    run.save_predictions("test", Predictions(split.index, split.labels, prediction, probability, None, split.sha256))
+    accuracy = float(np.mean(prediction == split.labels))
+    times = {"fit_s": 1.0 + accuracy, "predict_us_per_image": 10.0}
+    run.save_metrics({"test": {"accuracy": accuracy}, "time": times, "model": {"bytes": 10_000}}, {})
+    (folder / ".hydra").mkdir()
+    config = {"seed": seed, "dataset": dataset, "model": {"_target_": "s.Forest", "note": note}}
+    (folder / ".hydra" / "config.yaml").write_text(json.dumps(config))
+    run.finish("completed")
+
+
+def write_runs(root, split, **config):
+    """The baseline takes six fours for nines; another run does so with two of them, and takes a nine for a four; a third is worse."""
+    fours, nines = np.flatnonzero(split.labels == FOUR), np.flatnonzero(split.labels == NINE)
+    base, better, worse = split.labels.copy(), split.labels.copy(), split.labels.copy()
+    base[fours[:6]] = NINE
+    better[fours[:2]], better[nines[0]] = NINE, FOUR
+    worse[:60] = (worse[:60] + 1) % 10
+    write_run(root / "0", split, base, **config)
+    write_run(root / "1", split, better, note=HOSTILE, **config)
+    write_run(root / "2", split, worse, seed=1, **config)
+    return {"gone": fours[2:6], "new": nines[:1], "both": fours[:2]}
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch, test_split):
+    monkeypatch.chdir(tmp_path)
+    return write_runs(tmp_path / "runs", test_split)
+
+
+@pytest.fixture
+def page(runs, tmp_path, chromium):
+    write_page(compare_runs("runs"), tmp_path / "page.html")
+    page = chromium.new_page(viewport={"width": 1280, "height": 900})
+    problems = []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda request: problems.append(request.url) if request.url.startswith("http") else None)
+    page.goto((tmp_path / "page.html").as_uri())
+    yield page
+    assert page.title() != "broken in"
+    page.close()
+    assert problems == []
+
+
+def order(page):
+    return [name for name in page.locator("#runs tbody th").evaluate_all("cells => cells.map(c => c.dataset.value)")]
+
+
+def pictures(page, where):
+    """The digits shown in an element, cut out of the sheet as the browser does, and their captions."""
+    sheet = base64.b64decode(re.search(r"url\(data:image/png;base64,([^)]+)\)", page.content())[1])
+    sheet = np.array(Image.open(io.BytesIO(sheet)))
+    found = []
+    for figure in page.locator(f"{where} figure").all():
+        x, y = figure.locator(".digit").evaluate("d => [d.style.getPropertyValue('--x'), d.style.getPropertyValue('--y')].map(Number)")
+        found.append((sheet[28 * y : 28 * y + 28, 28 * x : 28 * x + 28], figure.locator("figcaption").text_content()))
+    return found
+
+
+def test_the_table_sorts_both_ways_and_keeps_empty_cells_last(page):
+    page.get_by_role("button", name="accuracy").click()
+    assert order(page) == ["runs/1", "runs/0", "runs/2"]
+    page.get_by_role("button", name="accuracy").click()
+    assert order(page) == ["runs/2", "runs/0", "runs/1"]
+    for expected in (["runs/1", "runs/2", "runs/0"], ["runs/2", "runs/1", "runs/0"]):
+        page.get_by_role("button", name="difference, points").click()
+        assert order(page) == expected
+
+
+def test_the_table_filters_by_words(page):
+    page.locator("#filter").fill("WORSE runs/2")
+    assert page.locator("#runs tbody tr:visible th").evaluate_all("cells => cells.map(c => c.dataset.value)") == ["runs/2"]
+    assert page.locator("#shown").text_content() == "1 of 3 runs"
+    page.locator("#filter").fill("")
+    assert page.locator("#runs tbody tr:visible").count() == 3
+
+
+def test_a_click_on_a_cell_shows_the_images_behind_it(page, runs, test_split):
+    cell = page.get_by_role("button", name="4 taken for 9: -4")
+    cell.click()
+    assert page.locator("#panel h3").text_content() == "4 taken for 9: 6 times in the baseline, 2 in this run (4 no longer, 0 new)"
+    shown = pictures(page, "#panel")
+    assert [test_split.index[position] for position in runs["gone"]] == [int(re.search(r"#(\d+)", text)[1]) for _, text in shown]
+    for (picture, caption), position in zip(shown, runs["gone"], strict=True):
+        np.testing.assert_array_equal(picture, test_split.images[position])
+        assert "9\xa0(82\xa0%) → 4\xa0(82\xa0%)" in caption
+
+
+def test_the_galleries_show_what_was_fixed_broken_and_wrong_in_both(page, runs, test_split):
+    for kind, key in (("fixed", "gone"), ("broke", "new"), ("both", "both")):
+        found = pictures(page, f"#pair-0 .{kind}")
+        expected = test_split.images[runs[key]]
+        np.testing.assert_array_equal(np.stack([picture for picture, _ in found]), expected)
+
+
+def test_another_run_can_be_looked_at(page):
+    page.locator("#pair").select_option("1")
+    assert page.locator(".pair:visible").get_attribute("id") == "pair-1"
+    assert page.locator(".pair:visible #panel").count() == 1
+    page.get_by_role("button", name="show all").first.click()
+    assert page.locator("#panel figure").count() == len(pictures(page, "#panel")) >= 50
+
+
+def test_the_page_fits_a_phone_in_the_dark(page):
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_what_a_configuration_says_is_shown_as_text(page):
+    assert HOSTILE in page.locator("#runs tbody").text_content()
+
+
+def test_costs_and_seeds_are_drawn(runs, tmp_path, test_split):
+    write_run(tmp_path / "runs" / "3", test_split, test_split.labels, seed=1)
+    html = comparison_html(compare_runs("runs"))
+    assert html.count('<figure class="chart">') == 3
+    assert html.count('<div class="strip">') == 2  # the baseline's recipe, and the scale
+    assert "Over seeds" in html
+
+
+def test_without_the_data_the_page_says_so_and_is_complete_otherwise(tmp_path, monkeypatch, test_split):
+    monkeypatch.chdir(tmp_path)
+    write_runs(tmp_path / "runs", test_split, dataset=DATASET | {"test_size": 100})
+    html = comparison_html(compare_runs("runs"))
+    assert "No pictures: the digits data at hand are not those that these runs answered" in html
+    assert "4 taken for 9: 6 times in the baseline" in html
+
+
+@pytest.mark.parametrize("dataset", [{"_target_": "os.system", "command": "touch owned"}, DATASET | {"data_dir": {"_target_": "os.abort"}}])
+def test_a_configuration_from_elsewhere_calls_nothing_but_datasets(tmp_path, monkeypatch, test_split, dataset):
+    monkeypatch.chdir(tmp_path)
+    write_runs(tmp_path / "runs", test_split, dataset=dataset)
+    assert "no dataset of mnist_exp, and nothing else is called" in comparison_html(compare_runs("runs"))
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_run_whose_probabilities_are_damaged_is_left_out_of_the_closer_look(runs, tmp_path):
+    path = tmp_path / "runs" / "1" / "predictions_test.npz"
+    arrays = dict(np.load(path))
+    np.savez(path, **(arrays | {"probability": arrays["probability"][:5]}))
+    html = comparison_html(compare_runs("runs"))
+    assert "No closer look: runs/1: predictions of test do not hold a row for each of 200 images" in html
+    assert html.count('<article class="pair"') == 1
