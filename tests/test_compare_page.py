@@ -41,7 +41,7 @@ def write_run(folder, split, prediction, note="plain", seed=0, dataset=DATASET):
 
 
 def write_runs(root, split, **config):
-    """The baseline takes six fours for nines; another run does so with two of them, and takes a nine for a four; a third is worse."""
+    """The baseline takes six fours for nines; run 1 does so with two of them, and a nine for a four; run 2 is worse."""
     fours, nines = np.flatnonzero(split.labels == FOUR), np.flatnonzero(split.labels == NINE)
     base, better, worse = split.labels.copy(), split.labels.copy(), split.labels.copy()
     base[fours[:6]] = NINE
@@ -75,7 +75,7 @@ def page(runs, tmp_path, chromium):
 
 
 def order(page):
-    return [name for name in page.locator("#runs tbody th").evaluate_all("cells => cells.map(c => c.dataset.value)")]
+    return page.locator("#runs tbody th").evaluate_all("cells => cells.map(c => c.dataset.value)")
 
 
 def pictures(page, where):
@@ -84,7 +84,9 @@ def pictures(page, where):
     sheet = np.array(Image.open(io.BytesIO(sheet)))
     found = []
     for figure in page.locator(f"{where} figure").all():
-        x, y = figure.locator(".digit").evaluate("d => [d.style.getPropertyValue('--x'), d.style.getPropertyValue('--y')].map(Number)")
+        x, y = figure.locator(".digit").evaluate(
+            "d => [d.style.getPropertyValue('--x'), d.style.getPropertyValue('--y')].map(Number)"
+        )
         found.append((sheet[28 * y : 28 * y + 28, 28 * x : 28 * x + 28], figure.locator("figcaption").text_content()))
     return found
 
@@ -101,7 +103,9 @@ def test_the_table_sorts_both_ways_and_keeps_empty_cells_last(page):
 
 def test_the_table_filters_by_words(page):
     page.locator("#filter").fill("WORSE runs/2")
-    assert page.locator("#runs tbody tr:visible th").evaluate_all("cells => cells.map(c => c.dataset.value)") == ["runs/2"]
+    assert page.locator("#runs tbody tr:visible th").evaluate_all("cells => cells.map(c => c.dataset.value)") == [
+        "runs/2"
+    ]
     assert page.locator("#shown").text_content() == "1 of 3 runs"
     page.locator("#filter").fill("")
     assert page.locator("#runs tbody tr:visible").count() == 3
@@ -110,9 +114,14 @@ def test_the_table_filters_by_words(page):
 def test_a_click_on_a_cell_shows_the_images_behind_it(page, runs, test_split):
     cell = page.get_by_role("button", name="4 taken for 9: -4")
     cell.click()
-    assert page.locator("#panel h3").text_content() == "4 taken for 9: 6 times in the baseline, 2 in this run (4 no longer, 0 new)"
+    assert (
+        page.locator("#panel h3").text_content()
+        == "4 taken for 9: 6 times in the baseline, 2 in this run (4 no longer, 0 new)"
+    )
     shown = pictures(page, "#panel")
-    assert [test_split.index[position] for position in runs["gone"]] == [int(re.search(r"#(\d+)", text)[1]) for _, text in shown]
+    assert [test_split.index[position] for position in runs["gone"]] == [
+        int(re.search(r"#(\d+)", text)[1]) for _, text in shown
+    ]
     for (picture, caption), position in zip(shown, runs["gone"], strict=True):
         np.testing.assert_array_equal(picture, test_split.images[position])
         assert "9\xa0(82\xa0%) → 4\xa0(82\xa0%)" in caption
@@ -159,7 +168,9 @@ def test_without_the_data_the_page_says_so_and_is_complete_otherwise(tmp_path, m
     assert "4 taken for 9: 6 times in the baseline" in html
 
 
-@pytest.mark.parametrize("dataset", [{"_target_": "os.system", "command": "touch owned"}, DATASET | {"data_dir": {"_target_": "os.abort"}}])
+@pytest.mark.parametrize(
+    "dataset", [{"_target_": "os.system", "command": "touch owned"}, DATASET | {"data_dir": {"_target_": "os.abort"}}]
+)
 def test_a_configuration_from_elsewhere_calls_nothing_but_datasets(tmp_path, monkeypatch, test_split, dataset):
     monkeypatch.chdir(tmp_path)
     write_runs(tmp_path / "runs", test_split, dataset=dataset)
