@@ -12,6 +12,7 @@ from PIL import Image
 from mnist_exp.comparison import compare_runs
 from mnist_exp.data import digits, load
 from mnist_exp.metrics import Predictions
+from mnist_exp.report.charts import Scale
 from mnist_exp.report.comparison import comparison_html, write_page
 from mnist_exp.runs import Run
 
@@ -157,7 +158,7 @@ def test_costs_and_seeds_are_drawn(runs, tmp_path, test_split):
     html = comparison_html(compare_runs("runs"))
     assert html.count('<figure class="chart">') == 3
     assert html.count('<div class="strip">') == 2  # the baseline's recipe, and the scale
-    assert "Over seeds" in html
+    assert "<h2>Over seed</h2>" in html
 
 
 def test_without_the_data_the_page_says_so_and_is_complete_otherwise(tmp_path, monkeypatch, test_split):
@@ -185,3 +186,12 @@ def test_a_run_whose_probabilities_are_damaged_is_left_out_of_the_closer_look(ru
     html = comparison_html(compare_runs("runs"))
     assert "No closer look: runs/1: predictions of test do not hold a row for each of 200 images" in html
     assert html.count('<article class="pair"') == 1
+
+
+@pytest.mark.parametrize("values", [(105.0, 157.0), (1e5, 1.1e8), (0.9, 2.0), (16.0, 16.0), (2e-3, 9e3)])
+@pytest.mark.parametrize("by_decades", [True, False])
+def test_a_scale_has_a_few_ticks_within_it(values, by_decades):
+    ticks = Scale.around(values, by_decades).ticks
+    assert 2 <= len(ticks) <= 6
+    assert all(0 <= place <= 100 for place, _ in ticks)
+    assert len({text for _, text in ticks}) == len(ticks)
