@@ -23,7 +23,12 @@ from mnist_exp.runs import Run, point_latest
 
 N = 2_000
 LABEL = np.arange(N) % 10
-CONFIG = {"seed": 0, "dataset": {"_target_": "mnist_exp.data.mnist"}, "augment": {"_target_": "a.none"}, "model": {"_target_": "s.Forest", "trees": 10}}
+CONFIG = {
+    "seed": 0,
+    "dataset": {"_target_": "mnist_exp.data.mnist"},
+    "augment": {"_target_": "a.none"},
+    "model": {"_target_": "s.Forest", "trees": 10},
+}
 
 
 def wrong_at(*ranges):
@@ -79,7 +84,13 @@ def test_json_has_the_figures_that_can_be_counted_by_hand(three, command):
     status, stdout, stderr = command("runs", "--format", "json")
     found = json.loads(stdout)
     assert (status, stderr) == (0, "")
-    assert (found["split"], found["n"], found["baseline"], found["holm_m"], found["skipped"]) == ("test", N, "runs/0", 2, [])
+    assert (found["split"], found["n"], found["baseline"], found["holm_m"], found["skipped"]) == (
+        "test",
+        N,
+        "runs/0",
+        2,
+        [],
+    )
     base, better, alike = found["runs"]
     assert [base[key] for key in ("delta", "delta_interval", "fixed", "broke", "p", "p_holm")] == [None] * 6
     assert (better["fixed"], better["broke"], better["delta"], better["accuracy"]) == (40, 0, 2.0, 0.97)
@@ -114,7 +125,13 @@ def test_the_same_answers_are_identical(here):
 def test_the_table_says_it_in_words(three, command):
     write_run(three / "runs" / "3", LABEL, state="failed")
     _, stdout, _ = command("runs")
-    words = ["+2.00 [", "40 / 0", "better by 2.00 points: fixes 40", "could have shown", "runs/3: skipped: failed: no luck"]
+    words = [
+        "+2.00 [",
+        "40 / 0",
+        "better by 2.00 points: fixes 40",
+        "could have shown",
+        "runs/3: skipped: failed: no luck",
+    ]
     assert [text for text in words if text not in stdout] == []
 
 
@@ -144,7 +161,9 @@ def test_sorting_and_filtering(three, command):
 
 def test_a_group_is_filtered_by_the_option_that_was_chosen(three):
     for name, model in (("0", "rf"), ("1", "forest"), ("2", "rf")):
-        (three / "runs" / name / ".hydra" / "hydra.yaml").write_text(f"hydra: {{runtime: {{choices: {{model: {model}}}}}}}")
+        (three / "runs" / name / ".hydra" / "hydra.yaml").write_text(
+            f"hydra: {{runtime: {{choices: {{model: {model}}}}}}}"
+        )
     assert [run.name for run in compare_runs("runs", filters=["model=forest"]).runs] == ["runs/0", "runs/1"]
 
 
@@ -204,7 +223,9 @@ def test_seeds_are_paired_by_seed(here):
     assert other.delta == pytest.approx(100 * np.mean([10, 12, 10]) / N)
     d = 100 * np.array([10, 12, 10]) / N  # t(0.975, 2) = 4.302653
     half = 4.302653 * d.std(ddof=1) / 3**0.5
-    assert (other.delta_interval.low, other.delta_interval.high) == pytest.approx((d.mean() - half, d.mean() + half), rel=1e-6)
+    assert (other.delta_interval.low, other.delta_interval.high) == pytest.approx(
+        (d.mean() - half, d.mean() + half), rel=1e-6
+    )
     assert other.verdict == "better"
 
 
@@ -228,7 +249,9 @@ def test_one_seed_in_common_is_no_basis_and_any_key_can_group(here):
 # -- what cannot be compared ---------------------------------------------------------------------------------------
 
 BROKEN = {
-    "truncated": lambda run: (run / "predictions_test.npz").write_bytes((run / "predictions_test.npz").read_bytes()[:300]),
+    "truncated": lambda run: (run / "predictions_test.npz").write_bytes(
+        (run / "predictions_test.npz").read_bytes()[:300]
+    ),
     "no predictions": lambda run: (run / "predictions_test.npz").unlink(),
     "no json": lambda run: (run / "status.json").write_text("{"),
     "no object": lambda run: (run / "status.json").write_text("[[]]"),
@@ -236,25 +259,44 @@ BROKEN = {
     "missing key": lambda run: (run / "metrics.json").write_text('{"test": {}}'),
     "odd metrics": lambda run: (run / "metrics.json").write_text('{"test": 3}'),
     "no metrics": lambda run: (run / "metrics.json").unlink(),
-    "schema": lambda run: (run / "status.json").write_text((run / "status.json").read_text().replace('"schema": 1', '"schema": 9')),
+    "schema": lambda run: (run / "status.json").write_text(
+        (run / "status.json").read_text().replace('"schema": 1', '"schema": 9')
+    ),
     "bad yaml": lambda run: (run / ".hydra" / "config.yaml").write_text("a: [1"),
     "yaml list": lambda run: (run / ".hydra" / "config.yaml").write_text("- 1"),
     "endless yaml": lambda run: (run / ".hydra" / "config.yaml").write_text("a: &a [*a]"),
     "huge yaml": lambda run: (run / ".hydra" / "config.yaml").write_text(
         "a0: &a0 [0, 0]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
     ),
-    "shapes": lambda run: np.savez(run / "predictions_test.npz", label=LABEL, prediction=LABEL[:9], split_sha256="a" * 64),
-    "numbers": lambda run: np.savez(run / "predictions_test.npz", label=LABEL, prediction=LABEL - 5, split_sha256="a" * 64),
-    "floats": lambda run: np.savez(run / "predictions_test.npz", label=LABEL, prediction=LABEL * 1.0, split_sha256="a" * 64),
+    "shapes": lambda run: np.savez(
+        run / "predictions_test.npz", label=LABEL, prediction=LABEL[:9], split_sha256="a" * 64
+    ),
+    "numbers": lambda run: np.savez(
+        run / "predictions_test.npz", label=LABEL, prediction=LABEL - 5, split_sha256="a" * 64
+    ),
+    "floats": lambda run: np.savez(
+        run / "predictions_test.npz", label=LABEL, prediction=LABEL * 1.0, split_sha256="a" * 64
+    ),
     "array missing": lambda run: np.savez(run / "predictions_test.npz", label=LABEL, prediction=LABEL),
-    "objects": lambda run: np.savez(run / "predictions_test.npz", label=LABEL, prediction=LABEL.astype(object), split_sha256="a"),
+    "objects": lambda run: np.savez(
+        run / "predictions_test.npz", label=LABEL, prediction=LABEL.astype(object), split_sha256="a"
+    ),
     "loop": lambda run: [(run / "status.json").unlink(), (run / "status.json").symlink_to("status.json")],
-    "other labels": lambda run: np.savez(run / "predictions_test.npz", label=LABEL[::-1], prediction=LABEL, split_sha256="a" * 64),
-    "other split": lambda run: np.savez(run / "predictions_test.npz", label=LABEL, prediction=LABEL, split_sha256="b" * 64),
-    "other size": lambda run: np.savez(run / "predictions_test.npz", label=LABEL[:10], prediction=LABEL[:10], split_sha256="a" * 64),
+    "other labels": lambda run: np.savez(
+        run / "predictions_test.npz", label=LABEL[::-1], prediction=LABEL, split_sha256="a" * 64
+    ),
+    "other split": lambda run: np.savez(
+        run / "predictions_test.npz", label=LABEL, prediction=LABEL, split_sha256="b" * 64
+    ),
+    "other size": lambda run: np.savez(
+        run / "predictions_test.npz", label=LABEL[:10], prediction=LABEL[:10], split_sha256="a" * 64
+    ),
     "failed": lambda run: Run(run).finish("failed", "no luck"),
     "running elsewhere": lambda run: rewrite_status(run, state="running", host="elsewhere"),
-    "stale": lambda run: [rewrite_status(run, state="running", host="elsewhere"), os.utime(run / "status.json", (1, 1))],
+    "stale": lambda run: [
+        rewrite_status(run, state="running", host="elsewhere"),
+        os.utime(run / "status.json", (1, 1)),
+    ],
 }
 
 
@@ -326,11 +368,16 @@ def test_the_command_runs_as_a_process_and_starts_fast(three):
     command = [sys.executable, "-W", "error", "-X", "importtime", "-m", "mnist_exp.compare", "runs", "--format", "json"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert len(json.loads(done.stdout)["runs"]) == 3
-    assert [slow for slow in ("sklearn", "matplotlib", "hydra", "omegaconf", "scipy.stats") if f" {slow}\n" in done.stderr] == []
+    assert [
+        slow for slow in ("sklearn", "matplotlib", "hydra", "omegaconf", "scipy.stats") if f" {slow}\n" in done.stderr
+    ] == []
 
 
 def test_the_library_is_imported_on_first_use(three):
-    code = "import mnist_exp, sys; assert 'numpy' not in sys.modules; print(*(r.name for r in mnist_exp.compare_runs('runs').runs))"
+    code = (
+        "import mnist_exp, sys; assert 'numpy' not in sys.modules;"
+        "print(*(run.name for run in mnist_exp.compare_runs('runs').runs))"
+    )
     environment = os.environ | {"PYTHONPATH": str(Path(mnist_exp.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "runs/0 runs/1 runs/2\n"

@@ -14,6 +14,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
 
 
+SCRIPTS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     return tmp_path_factory.mktemp("readme")
@@ -29,6 +32,14 @@ def test_a_command_works_as_pasted(home, command):
     }
     words = [sys.executable, *shlex.split(command)[1:]]
     done = subprocess.run(words, cwd=home, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_works_as_pasted(home, script):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

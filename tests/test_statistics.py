@@ -77,7 +77,9 @@ def test_holm_by_hand_and_against_statsmodels():
     assert holm(p) == pytest.approx(multipletests(p, method="holm")[1], abs=1e-12)
 
 
-@pytest.mark.parametrize(("fixed", "broke", "n"), [(80, 40, 10_000), (10, 0, 10_000), (300, 900, 5_000), (30, 25, 60), (5, 5, 10)])
+@pytest.mark.parametrize(
+    ("fixed", "broke", "n"), [(80, 40, 10_000), (10, 0, 10_000), (300, 900, 5_000), (30, 25, 60), (5, 5, 10)]
+)
 def test_the_exact_bootstrap_is_what_many_resamples_give(fixed, broke, n):
     draws = np.random.default_rng(0).multinomial(n, [fixed / n, broke / n, 1 - (fixed + broke) / n], 200_000)
     expected = np.quantile(draws[:, 0] - draws[:, 1], [0.025, 0.975], method="inverted_cdf")
@@ -124,8 +126,12 @@ def test_equal_models_rarely_fail_the_gate(runs):
 def test_the_detectable_difference_is_detected_as_often_as_it_says():
     n, discordant = 10_000, 0.02
     delta = detectable_difference(round(discordant * n), n)
-    draws = np.random.default_rng(4).multinomial(n, [(discordant + delta) / 2, (discordant - delta) / 2, 1 - discordant], 5_000)
-    assert np.mean(mcnemar(draws[:, 0], draws[:, 1]) < 0.05) == pytest.approx(0.8, abs=0.05)  # an exact test is a little cautious
+    draws = np.random.default_rng(4).multinomial(
+        n, [(discordant + delta) / 2, (discordant - delta) / 2, 1 - discordant], 5_000
+    )
+    assert np.mean(mcnemar(draws[:, 0], draws[:, 1]) < 0.05) == pytest.approx(
+        0.8, abs=0.05
+    )  # an exact test is a little cautious
 
 
 def test_no_fewer_than_six_images_can_show_a_difference():

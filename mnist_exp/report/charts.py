@@ -8,6 +8,8 @@ from typing import Any
 from mnist_exp.comparison import ComparedRun, Group
 from mnist_exp.statistics import Interval
 
+MOST_TICKS = 5
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -36,27 +38,30 @@ class Scale:
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """About four round numbers with their places."""
-        if self.by_decades:
-            values = [digit * 10.0**power for power in range(-6, 13) for digit in (1, 2, 5)]
-            inside = [value for value in values if self.low <= math.log10(value) <= self.high]
-            whole = [value for value in inside if str(f"{value:e}").startswith("1")]
-            chosen = whole if len(whole) > 1 else inside
-            step = -(-len(chosen) // 5)
-            return [(self.place(value), _short(value)) for value in chosen[::step]] if chosen else []
-        raw = (self.high - self.low) / 4
-        unit = 10.0 ** math.floor(math.log10(raw))
-        step_size = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= raw)
-        first = math.ceil(self.low / step_size)
-        values = [number * step_size for number in range(first, math.floor(self.high / step_size) + 1)]
-        return [(self.place(value), f"{value:.{max(0, -math.floor(math.log10(step_size)))}f}") for value in values]
+        """A few round numbers with their places."""
+        if not self.by_decades:
+            return [(self.place(value), f"{value:.10g}") for value in _round_numbers(self.low, self.high)]
+        low, high = 10**self.low, 10**self.high
+        decades = [digit * 10.0**power for power in range(-6, 13) for digit in (1, 2, 5)]
+        inside = [value for value in decades if low <= value <= high]
+        if len(inside) < 2:  # a scale too short for 1, 2, 5
+            inside = _round_numbers(low, high)
+        return [(self.place(value), _short(value)) for value in inside[:: -(-len(inside) // MOST_TICKS)]]
+
+
+def _round_numbers(low: float, high: float) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten, three to five of them."""
+    least = (high - low) / 4
+    unit = 10.0 ** math.floor(math.log10(least))
+    step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= least)
+    return [round(number * step, 12) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _short(value: float) -> str:
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
-            return f"{value / size:g}{letter}"
-    return f"{value:g}"
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
 
 
 def cost_chart(runs: Sequence[ComparedRun], key: str, title: str) -> dict[str, Any] | None:
