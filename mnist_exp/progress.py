@@ -1,10 +1,12 @@
 """What a person sees while a run works: a bar on stderr, and the seconds of each stage kept."""
 
+import functools
 import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -13,8 +15,13 @@ log = logging.getLogger(__name__)
 
 
 def stderr_console() -> Console:
-    """A console on stderr, since stdout carries the run's folder alone; looked up late because tests replace stderr."""
-    return Console(file=sys.stderr)
+    """The console on stderr, since stdout carries the run's folder alone; one for all bars, so that they nest."""
+    return _console(sys.stderr)
+
+
+@functools.cache
+def _console(stream: TextIO) -> Console:
+    return Console(file=stream)
 
 
 class LogFile(logging.FileHandler):

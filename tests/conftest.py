@@ -47,7 +47,7 @@ def write_idx_part(folder, part, images, labels):
 
 @pytest.fixture
 def idx_files(tmp_path):
-    """A folder with four IDX files: 60 + 30 images of 20x16 pixels in 3 classes, which differ in the row that is lit."""
+    """A folder with four IDX files: 60 + 30 images of 20x16 pixels in 3 classes, told by the row that is lit."""
     folder = tmp_path / "idx"
     folder.mkdir()
     rng = np.random.default_rng(0)

@@ -129,7 +129,7 @@ def test_mirrors_that_never_answer_share_one_limit(serve):
 
     mirrors = Mirrors([serve(Silent) for _ in range(5)], Limits(answer_s=1.0))
     started = time.monotonic()
-    with pytest.raises(DownloadError, match="no answer within 0.2 s"):
+    with pytest.raises(DownloadError, match=r"no answer within 0.2 s"):
         mirrors.fetch(NAME, len)
     assert time.monotonic() - started < 2.5
     with pytest.raises(DownloadError):
@@ -150,7 +150,7 @@ def test_a_damaged_file_that_cannot_be_replaced_is_named_and_stays(tiny):
     load(tiny())
     path = tiny.folder / NAME
     path.write_bytes(b"damaged")
-    with pytest.raises(UserError, match="damaged|truncated") as error:
+    with pytest.raises(UserError, match=r"damaged|truncated") as error:
         load(tiny(NOWHERE))
     assert str(error.value).startswith(str(path))
     assert not isinstance(error.value, DownloadError)

@@ -34,7 +34,10 @@ def test_prepared_pictures_come_back_as_they_were(pictures, digits):
 
 def test_without_parts_the_pictures_are_split_by_class_and_seed(digits, tmp_path):
     save_digits(tmp_path, digits.train, 200)
-    dataset, other = load(folder(tmp_path, test_fraction=0.25)), load(folder(tmp_path, test_fraction=0.25), split_seed=1)
+    dataset, other = (
+        load(folder(tmp_path, test_fraction=0.25)),
+        load(folder(tmp_path, test_fraction=0.25), split_seed=1),
+    )
     assert (len(dataset.train), len(dataset.test)) == (150, 50)
     shares = np.bincount(digits.train.labels[:200]) / 4
     assert (abs(np.bincount(dataset.test.labels) - shares) < 1).all()
@@ -99,7 +102,7 @@ def test_a_folder_of_the_wrong_shape_is_named(pictures, change, message):
 
 
 def test_without_pictures_or_with_one_class_or_one_picture_there_is_nothing_to_learn(tmp_path):
-    with pytest.raises(UserError, match="dataset=folder needs dataset.path=FOLDER"):
+    with pytest.raises(UserError, match=r"dataset=folder needs dataset.path=FOLDER"):
         folder(None)
     with pytest.raises(UserError, match="at least two; there are 0"):
         load(folder(tmp_path))
@@ -108,5 +111,5 @@ def test_without_pictures_or_with_one_class_or_one_picture_there_is_nothing_to_l
         Image.new("L", (28, 28)).save(tmp_path / name / "only.png")
     with pytest.raises(UserError, match="a: one picture only"):
         load(folder(tmp_path))
-    with pytest.raises(UserError, match="dataset.test_fraction=2"):
+    with pytest.raises(UserError, match=r"dataset.test_fraction=2"):
         folder(tmp_path, test_fraction=2)

@@ -88,9 +88,9 @@ def test_one_class_is_no_problem_to_learn(idx_files):
 
 
 def test_a_missing_folder_or_file_is_named(idx_files):
-    with pytest.raises(UserError, match="dataset=idx needs dataset.path=FOLDER"):
+    with pytest.raises(UserError, match=r"dataset=idx needs dataset.path=FOLDER"):
         idx(None)
-    with pytest.raises(UserError, match="dataset.path=nowhere"):
+    with pytest.raises(UserError, match=r"dataset.path=nowhere"):
         idx("nowhere")
     (idx_files / f"{LABELS}.gz").unlink()
     with pytest.raises(UserError, match=f"neither {LABELS} nor {LABELS}.gz"):

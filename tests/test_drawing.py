@@ -21,9 +21,9 @@ def real(mnist_dir):
 
 @pytest.fixture(scope="module")
 def reader(real):
-    """How many of a list of 28x28 images a nearest-neighbour reader gets right, as a share."""
+    """The share of the test images, redrawn in any way, that a nearest-neighbour reader gets right."""
     model = KNeighborsClassifier(3).fit(real.train.images.reshape(5000, -1), real.train.labels)
-    return lambda images: model.score(np.reshape(images, (len(images), -1)), real.test.labels[: len(images)])
+    return lambda images: model.score(np.reshape(images, (len(images), -1)), real.test.labels)
 
 
 def place(digit, side, scale, rng):
@@ -55,8 +55,8 @@ def test_a_redrawn_digit_is_read_as_well_as_the_original(real, reader):
 
 def test_a_photographed_digit_is_read_nearly_as_well(real, reader):
     rng = np.random.default_rng(0)
-    photos = [photograph(place(image, 600, rng.uniform(8, 20), rng), rng) for image in real.test.images[:100]]
-    assert reader([image_to_mnist(photo) for photo in photos]) >= reader(real.test.images[:100]) - 0.04
+    photos = [photograph(place(image, 240, rng.uniform(4, 9), rng), rng) for image in real.test.images]
+    assert reader([image_to_mnist(photo) for photo in photos]) >= reader(real.test.images) - 0.04
 
 
 def test_size_place_peak_and_centre_are_those_of_mnist():
@@ -97,7 +97,7 @@ def test_the_format_does_not_matter(digits, tmp_path, change, side):
     suffix = "jpg" if change == "inks for printing" else "png"
     FORMATS[change](canvas).save(tmp_path / f"digit.{suffix}")
     image = image_to_mnist(read_image(tmp_path / f"digit.{suffix}"))
-    assert np.abs(np.subtract(image, to_mnist(np.asarray(canvas)), dtype=float)).mean() < 6
+    assert np.abs(np.subtract(image, to_mnist(np.asarray(canvas)), dtype=float)).mean() < 8
 
 
 def test_a_turned_photo_is_turned_back(digits, tmp_path):
@@ -122,6 +122,10 @@ def test_a_broken_or_absurdly_large_picture_is_named(tmp_path):
     (tmp_path / "bad.png").write_bytes((tmp_path / "bad.png").read_bytes()[:-30])
     Image.new("1", (15_000, 15_000)).save(tmp_path / "bomb.png")
     (tmp_path / "empty.jpg").touch()
-    for name, reason in {"bad.png": "not a readable", "empty.jpg": "not a readable", "bomb.png": "not a readable .*bomb"}.items():
+    for name, reason in {
+        "bad.png": "not a readable",
+        "empty.jpg": "not a readable",
+        "bomb.png": "not a readable .*bomb",
+    }.items():
         with pytest.raises(UserError, match=f"{name}: .*{reason}"):
             read_image(tmp_path / name)

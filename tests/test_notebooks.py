@@ -30,6 +30,7 @@ def test_a_notebook_runs_without_mnist_and_without_a_network(path, tmp_path, mon
     monkeypatch.setenv("MNIST_EXP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MNIST_EXP_MIRRORS", "http://127.0.0.1:9/")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # work this small is slower on more
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
     pictures = [

@@ -61,7 +61,9 @@ def _open(path: Path) -> Images | None:
 
 def _save(path: Path, array: Images) -> None:
     with path.open("wb") as file:
-        np.save(file, array)
+        # As np.save does, whose tofile() would not say that the disk is full.
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(np.ascontiguousarray(array).data)
         file.flush()
         os.fsync(file.fileno())  # a power cut must not leave a file of the right size with the wrong content
 

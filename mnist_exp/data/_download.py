@@ -49,7 +49,7 @@ class Mirrors:
             try:
                 content = self._transfer(f"{address.rstrip('/')}/{name}")
                 check(content)
-            except Exception as error:  # of requests, of urllib3, or of the check: the next mirror may do better
+            except (OSError, ValueError) as error:  # all of requests' are one or the other
                 self._failed[address] = _reason(error)
                 log.info("%s from %s: %s", name, address, self._failed[address])
             else:

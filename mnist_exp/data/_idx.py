@@ -21,18 +21,19 @@ FILES: dict[Part, tuple[str, str]] = {
 _MAX_DEFLATE_RATIO = 1032  # no deflate stream unpacks to more (zlib's technical notes)
 
 
-class IdxError(Exception):
+class IdxError(ValueError):
     """What is wrong with the bytes of an IDX file; whoever knows the file's name puts it in front."""
 
 
 @dataclass(frozen=True)
 class Digest:
-    """The sha256 that a published file must have."""
+    """The sha256 that a published file must have.
+
+    Either of its content, or `of_gz`, of the packed file itself; that one says nothing about a file unpacked by hand.
+    """
 
     sha256: str
-    of_gz: bool = (
-        False  # of the .gz as published rather than of its content: an unpacked file cannot be checked with it
-    )
+    of_gz: bool = False
 
 
 def find_idx(folder: Path, name: str) -> list[Path]:

@@ -1,5 +1,6 @@
 """MNIST and Fashion-MNIST: files that anybody may download, verified against what was published."""
 
+import errno
 import logging
 import os
 import time
@@ -153,10 +154,11 @@ class _Reader:
             _remove_abandoned(path)
             write_atomic(path, lambda temporary: temporary.write_bytes(content))
         except (DownloadError, OSError) as error:
-            # Damaged files are no reason to go on without them, as a missing download is for dataset=auto.
+            reasons = f"  {self.folder}: {error.strerror}" if isinstance(error, OSError) else error
+            # dataset=auto goes on without missing files, but not without damaged ones.
             kind = UserError if damage else DownloadError
             raise kind(
-                f"{damage or f'{path} is missing'} and cannot be downloaded:\n{_explain(error)}\n"
+                f"{damage or f'{path} is missing'} and cannot be downloaded:\n{reasons}\n"
                 f"Put the four files into {self.folder}, or choose dataset=digits."
             ) from error
         log.info("downloaded %s", path)
@@ -169,7 +171,7 @@ def _check_writable(folder: Path) -> None:
     if not there.is_dir():
         raise UserError(f"{there} is a file; data_dir must be a folder")
     if not os.access(there, os.W_OK):
-        raise PermissionError(None, "no permission to write", str(there))
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _remove_abandoned(path: Path) -> None:
@@ -177,7 +179,3 @@ def _remove_abandoned(path: Path) -> None:
     for temporary in path.parent.glob(f".{path.name}.*.tmp"):
         if time.time() - temporary.stat().st_mtime > ABANDONED_S:
             temporary.unlink(missing_ok=True)
-
-
-def _explain(error: DownloadError | OSError) -> str:
-    return f"  {error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)

@@ -100,7 +100,7 @@ class Pictures:
         true, predicted = (self.classes[labels[position]] for labels in (found.label, found.prediction))
         said = true if true == predicted else f"{true} as {predicted}"
         sure = confidence_text(found, int(position)).replace(" ", NO_BREAK_SPACE)
-        return f"{said}\n{sure} · #{found.index[position]}"
+        return f"{said}\n{sure}\n#{found.index[position]}"
 
     def items(self, positions: Iterable[int]) -> list[tuple[int, str]]:
         """Those of `positions` that are in the sheet, with their captions."""
