@@ -95,10 +95,10 @@ def _compare(arguments: argparse.Namespace) -> "Comparison":
 def _show(comparison: "Comparison", style: str) -> None:
     from rich.console import Console
 
-    from mnist_exp.comparison import PIPE_WIDTH, print_table, to_csv, to_json, to_markdown
+    from mnist_exp.comparison import print_table, to_csv, to_json, to_markdown
 
     if style == "table":
-        print_table(comparison, Console(width=None if sys.stdout.isatty() else PIPE_WIDTH))
+        print_table(comparison, Console())
     elif style == "json":
         print(json.dumps(to_json(comparison), indent=2, allow_nan=False))
     else:

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from rich.console import Console
 
 import mnist_exp
 from mnist_exp.compare import main
-from mnist_exp.comparison import compare_runs
+from mnist_exp.comparison import compare_runs, print_table, to_json
 from mnist_exp.errors import UserError
 from mnist_exp.metrics import Predictions
 from mnist_exp.runs import Run, point_latest
@@ -135,6 +136,16 @@ def test_the_table_says_it_in_words(three, command):
     assert [text for text in words if text not in stdout] == []
 
 
+def test_a_terminal_gets_colours_and_what_a_folder_says_cannot_steer_it(three):
+    (three / "runs" / "1").rename(three / "runs" / "1[red]\x1b[2J")
+    screen = Console(file=io.StringIO(), force_terminal=True, width=120)
+    print_table(compare_runs("runs"), screen)
+    shown = screen.file.getvalue()
+    assert "\x1b[32mbetter" in shown
+    assert "\x1b[2J" not in shown
+    assert "[red]" in shown
+
+
 def test_csv_has_a_column_for_each_figure_and_markdown_a_table(three, command):
     rows = list(csv.DictReader(io.StringIO(command("runs", "--format", "csv")[1])))
     assert [row["config.model.trees"] for row in rows] == ["10", "50", "10"]
@@ -227,6 +238,7 @@ def test_seeds_are_paired_by_seed(here):
         (d.mean() - half, d.mean() + half), rel=1e-6
     )
     assert other.verdict == "better"
+    assert json.loads(json.dumps(to_json(compare_runs(["a", "b"]))))["groups"][1]["delta_interval"][0] > 0
 
 
 def test_seeds_that_change_nothing_are_deterministic(here):
@@ -358,6 +370,8 @@ def test_a_gate_stays_shut_where_there_is_no_evidence(three, command):
     assert status == 1
     assert "broken: no run there could be compared" in stderr
     assert command("runs", "broken")[0] == 0
+    assert command("runs/0", "runs/1", "--baseline", "runs/0", "--fail-if-worse")[0] == 0
+    assert command("runs/0", "runs/0", "runs/1", "--noninferior", "1")[0] == 0
 
 
 # -- the command as a process, the library, speed ------------------------------------------------------------------

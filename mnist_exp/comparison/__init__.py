@@ -4,7 +4,6 @@ from mnist_exp.comparison._compare import Comparison, Pair, Skipped, compare_run
 from mnist_exp.comparison._difference import ALPHA, Difference
 from mnist_exp.comparison._formats import (
     PAIR_HEAD,
-    PIPE_WIDTH,
     basis,
     pair_rows,
     print_table,
@@ -22,7 +21,6 @@ __all__ = [
     "ALPHA",
     "FEW_SEEDS",
     "PAIR_HEAD",
-    "PIPE_WIDTH",
     "ComparedRun",
     "Comparison",
     "Difference",

@@ -91,7 +91,7 @@ def compare_runs(
         raise UserError(_nothing(base, skipped, filters))
     every = [base, *others]
     kept = {id(answers) for answers in every}
-    evident = {one.word - len(chosen) for one in found if id(one.answers) in kept}
+    evident = {word - len(chosen) for one in found if id(one.answers) in kept for word in one.words}
     keys = changed_keys([answers.config for answers in every if answers.config is not None])
     against = [None, *differences([(base, answers) for answers in others])]
     runs = [_compared(one, base, difference, keys) for one, difference in zip(every, against, strict=True)]
@@ -122,7 +122,7 @@ def _classes(run: Run) -> tuple[str, ...]:
 
 def _baseline(found: Sequence[Found], named: bool) -> Answers:
     """The first run of the first word; among several, damaged and incomplete ones are passed over."""
-    candidates = [one for one in found if one.word == 0]
+    candidates = [one for one in found if 0 in one.words]
     if named and len(candidates) > 1:
         raise UserError(f"the baseline must be one run, not {len(candidates)}: {candidates[0].name}, ...")
     chosen = next((one.answers for one in candidates if one.answers), None)

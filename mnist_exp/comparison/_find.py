@@ -21,7 +21,7 @@ READERS = 4  # threads: a network disk answers several at once
 class Found:
     """A run that the words of a command led to: its answers, or why there are none."""
 
-    word: int  # the number of the first word that led to it
+    words: frozenset[int]  # the numbers of the words that led to it
     name: str
     answers: Answers | None
     reason: str | None
@@ -29,28 +29,31 @@ class Found:
 
 def find_answers(words: Sequence[str], split: SplitName, outputs: Path) -> list[Found]:
     """Read every run once, in the order of the words; one that cannot be read is there with its reason."""
-    runs: dict[str, tuple[int, Run]] = {}
+    runs: dict[str, Run] = {}
+    named: dict[str, set[int]] = {}
     lost: list[Found] = []
     for word, text in enumerate(words):
 
         def unreadable(error: OSError, word: int = word) -> None:
-            lost.append(Found(word, display_path(Path(error.filename)), None, str(error.strerror)))
+            lost.append(Found(frozenset({word}), display_path(Path(error.filename)), None, str(error.strerror)))
 
         for run in runs_named(text, split, outputs, unreadable):
-            runs.setdefault(os.path.realpath(run.path), (word, run))
+            place = os.path.realpath(run.path)
+            runs.setdefault(place, run)
+            named.setdefault(place, set()).add(word)
     with ThreadPoolExecutor(READERS) as pool:
-        read = pool.map(lambda found: _read(found[0], found[1], split), runs.values())
+        read = pool.map(lambda place: _read(frozenset(named[place]), runs[place], split), runs)
         return [*read, *lost]
 
 
-def _read(word: int, run: Run, split: SplitName) -> Found:
+def _read(words: frozenset[int], run: Run, split: SplitName) -> Found:
     name = display_path(run.path)
     try:
-        return Found(word, name, read_answers(run, split), None)
+        return Found(words, name, read_answers(run, split), None)
     except UserError as error:
-        return Found(word, name, None, str(error))
-    except Exception as error:
-        return Found(word, name, None, f"{type(error).__name__}: {error}")
+        return Found(words, name, None, str(error))
+    except Exception as error:  # a folder from elsewhere can be broken in any way; the others go on
+        return Found(words, name, None, f"{type(error).__name__}: {error}")
 
 
 def runs_named(text: str, split: SplitName, outputs: Path, unreadable: Callable[[OSError], None]) -> list[Run]:

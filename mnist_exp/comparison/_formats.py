@@ -20,7 +20,6 @@ from mnist_exp.statistics import Interval
 
 STYLES = {"better": "green", "worse": "red"}
 SENTENCES = 10  # verdicts and skipped runs that the table spells out; JSON has all
-PIPE_WIDTH = 240  # columns where nobody's terminal sets the width
 HEAD = [
     "run",
     "accuracy %",
@@ -45,7 +44,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
         "baseline": comparison.baseline.name,
         "holm_m": comparison.holm_m,
         "runs": [_json_run(run) for run in comparison.runs],
-        "groups": [asdict(group) | {"mean": group.mean, "verdict": group.verdict} for group in comparison.groups],
+        "groups": [_json_group(group) for group in comparison.groups],
         "pairs": [{"a": pair.a, "b": pair.b, **_json_difference(pair.difference)} for pair in comparison.pairs],
         "skipped": [asdict(skipped) for skipped in comparison.skipped],
     }
@@ -73,8 +72,13 @@ def _json_difference(difference: Difference | None) -> dict[str, Any]:
     return found | {"delta_interval": _bounds(difference.delta_interval)}
 
 
-def _bounds(interval: Interval) -> list[float]:
-    return [interval.low, interval.high]
+def _json_group(group: Recipe) -> dict[str, Any]:
+    bounds = {name: _bounds(getattr(group, name)) for name in ("interval", "delta_interval")}
+    return asdict(group) | {"mean": group.mean, "verdict": group.verdict} | bounds
+
+
+def _bounds(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]
 
 
 def to_csv(comparison: Comparison) -> str:
@@ -185,21 +189,40 @@ def notes(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def print_table(comparison: Comparison, console: Console) -> None:
-    """The comparison for a person."""
-    tables = [_table(HEAD, map(run_cells, comparison.runs))]
+    """The comparison for a person; into a pipe, every run on a line of its own, however long."""
+    tables: list[tuple[str, list[str], list[list[str]]]] = [("", HEAD, [run_cells(run) for run in comparison.runs])]
     if comparison.groups:
-        tables.append(_table(RECIPE_HEAD, map(recipe_cells, comparison.groups), "Over " + comparison.groups[0].key))
+        title = "Over " + comparison.groups[0].key
+        tables.append((title, RECIPE_HEAD, [recipe_cells(group) for group in comparison.groups]))
     if comparison.pairs:
-        tables.append(_table(PAIR_HEAD, pair_rows(comparison), "All pairs"))
-    lines = [Text.assemble((name, "bold"), f": {text}") for name, text in notes(comparison)]
+        tables.append(("All pairs", PAIR_HEAD, pair_rows(comparison)))
+    if console.is_terminal:
+        _print(comparison, console, [_table(*table) for table in tables])
+    else:
+        title = f"{words.headline(comparison)}. {basis(comparison)}."
+        lines = [f"{name}: {text}" for name, text in notes(comparison)]
+        print(title, *(_aligned(*table) for table in tables), "\n".join(lines), sep="\n\n", file=console.file)
+
+
+def _print(comparison: Comparison, console: Console, tables: Iterable[Table]) -> None:
     title = Text.assemble((words.headline(comparison), "bold"), ". ", basis(comparison), ".")
+    lines = [Text.assemble((name, "bold"), f": {text}") for name, text in notes(comparison)]
     for part in (title, *tables, Group(*lines)):
         console.print(part)
         console.print()
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> Table:
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold")
+def _aligned(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Plain columns: rich takes a millisecond for each row, and folds where a line is too long for it."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
+    ]
+    return "\n".join([title] * bool(title) + lines)
+
+
+def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(title=title or None, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in head:
         table.add_column(name, overflow="fold")
     verdict = next(number for number, name in enumerate(head) if name.startswith("verdict"))
