@@ -35,7 +35,7 @@ def train(tmp_path, *words):
 
 @pytest.mark.skipif(not CAN_MOUNT, reason="only root on Linux can mount a file system to break")
 @pytest.mark.parametrize(
-    "words", [["outputs={}/outputs"], ["hydra.run.dir={}/run"], ["-m", "seed=0,1", "outputs={}/o"]]
+    "words", [["outputs={}/outputs"], ["hydra.run.dir={}/run"], ["seed=0,1", "outputs={}/o", "-m"]]
 )
 def test_a_read_only_folder_is_named(tmp_path, mounted, words):
     folder = mounted("ro")
