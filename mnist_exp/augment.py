@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from threadpoolctl import threadpool_limits
 
-from mnist_exp.blocks import Scratch, block_size, run_blocks
+from mnist_exp.blocks import Float32, Scratch, bilinear, blend, block_size, run_blocks
 from mnist_exp.errors import UserError
 
 Images = NDArray[np.uint8]
-Float32 = NDArray[np.float32]
 # alter(images, rng, result, scratch) writes one altered copy of a block of images into `result`.
 Alter = Callable[[Images, np.random.Generator, Images, Scratch], None]
 
@@ -91,7 +90,7 @@ def affine(
         rows, cols = scratch("rows", images.shape), scratch("cols", images.shape)
         np.add((cos * dy - y[0])[:, :, None], (-sin * dx)[:, None, :], out=rows)
         np.add(((sin - slope * cos) * dy - x[0])[:, :, None], ((cos + slope * sin) * dx)[:, None, :], out=cols)
-        _resample(images, rows, cols, result, scratch)
+        _round(bilinear(images, rows, cols, scratch), result)
 
     return _with_copies(images, rng, copies, n_jobs, alter)
 
@@ -122,7 +121,7 @@ def elastic(
         rows, cols = np.matmul(smooth_rows, half, out=field)
         rows += y
         cols += x
-        _resample(images, rows, cols, result, scratch)
+        _round(bilinear(images, rows, cols, scratch), result)
 
     with threadpool_limits(1, user_api="blas"):  # its threads would get in the way of these
         return _with_copies(images, rng, copies, n_jobs, alter)
@@ -150,7 +149,7 @@ def morph(
         np.copyto(grey, images)
         np.copyto(extreme, thin)
         np.copyto(extreme, thick, where=share > 0)
-        _blend(grey, extreme, np.abs(share))
+        blend(grey, extreme, np.abs(share))
         peak, wanted = (levels.max(axis=(1, 2), keepdims=True) for levels in (grey, images))
         grey *= wanted / np.maximum(peak, 1)
         _round(grey, result)
@@ -204,40 +203,6 @@ def _with_copies(images: Images, rng: np.random.Generator, copies: int, n_jobs: 
 
     run_blocks(work, n, size, n_jobs)
     return result.reshape(-1, height, width)
-
-
-def _resample(images: Images, rows: Float32, cols: Float32, result: Images, scratch: Scratch) -> None:
-    """Write the images as they are at the places `rows`, `cols` (n, h, w), bilinearly; overwrites the places."""
-    n, height, width = images.shape
-    frame = (n, height + 3, width + 3)  # one pixel before and two after, so that any place has four neighbours
-    framed = scratch("frame", frame)
-    framed[:, 1:-2, 1:-2] = images
-    whole_rows, whole_cols = (scratch(name, images.shape, np.int32) for name in ("whole_rows", "whole_cols"))
-    for places, whole, size in ((rows, whole_rows, height), (cols, whole_cols, width)):
-        np.clip(places, -1, size, out=places)
-        places += 1
-        np.copyto(whole, places, casting="unsafe")
-        np.subtract(places, whole, out=places, dtype=np.float32, casting="unsafe")
-    whole_rows *= frame[2]
-    whole_rows += whole_cols
-    index = scratch("index", images.shape, np.intp)
-    np.add(whole_rows, np.arange(0, framed.size, frame[1] * frame[2])[:, None, None], out=index)
-    neighbours = [scratch(name, images.shape) for name in ("top", "top_right", "bottom", "bottom_right")]
-    for neighbour, step in zip(neighbours, (0, 1, frame[2] - 1, 1), strict=True):
-        index += step
-        np.take(framed, index, out=neighbour, mode="clip")  # none is out of range, but the mode "raise" would copy
-    top, top_right, bottom, bottom_right = neighbours
-    _blend(top, top_right, cols)
-    _blend(bottom, bottom_right, cols)
-    _blend(top, bottom, rows)
-    _round(top, result)
-
-
-def _blend(first: Float32, second: Float32, share: Float32) -> None:
-    """Bring `first` a share of the way to `second`; overwrites both."""
-    second -= first
-    second *= share
-    first += second
 
 
 def _round(grey: Float32, result: Images) -> None:

@@ -1,4 +1,4 @@
-"""Work on images in blocks that fit a core's cache, on several threads: numpy's loops leave the interpreter free."""
+"""Work on images in blocks that fit a core's cache, on threads: numpy's loops leave the interpreter to the others."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+Float32 = NDArray[np.float32]
 BLOCK_PIXELS = 128 * 28 * 28
 
 
@@ -54,3 +55,37 @@ def run_blocks(work: Callable[[slice, Scratch], None], n: int, size: int, n_jobs
         finally:
             for _ in blocks:  # after an error or Ctrl-C the other threads find nothing left to do
                 pass
+
+
+def bilinear(images: NDArray[Any], rows: Float32, cols: Float32, scratch: Scratch) -> Float32:
+    """Return images (n, h, w) as they are at the places `rows`, `cols` (n, h, w), 0 outside; overwrites the places."""
+    n, height, width = images.shape
+    frame = (n, height + 3, width + 3)  # one pixel before and two after, so that any place has four neighbours
+    framed = scratch("frame", frame)
+    framed[:, 1:-2, 1:-2] = images
+    whole_rows, whole_cols = (scratch(name, images.shape, np.int32) for name in ("whole_rows", "whole_cols"))
+    for places, whole, size in ((rows, whole_rows, height), (cols, whole_cols, width)):
+        np.clip(places, -1, size, out=places)
+        places += 1
+        np.copyto(whole, places, casting="unsafe")
+        np.subtract(places, whole, out=places, dtype=np.float32, casting="unsafe")
+    whole_rows *= frame[2]
+    whole_rows += whole_cols
+    index = scratch("index", images.shape, np.intp)
+    np.add(whole_rows, np.arange(0, framed.size, frame[1] * frame[2])[:, None, None], out=index)
+    neighbours = [scratch(name, images.shape) for name in ("top", "top_right", "bottom", "bottom_right")]
+    for neighbour, step in zip(neighbours, (0, 1, frame[2] - 1, 1), strict=True):
+        index += step
+        np.take(framed, index, out=neighbour, mode="clip")  # none is out of range, but the mode "raise" would copy
+    top, top_right, bottom, bottom_right = neighbours
+    blend(top, top_right, cols)
+    blend(bottom, bottom_right, cols)
+    blend(top, bottom, rows)
+    return top
+
+
+def blend(first: Float32, second: Float32, share: Float32) -> None:
+    """Bring `first` a share of the way to `second`; overwrites both."""
+    second -= first
+    second *= share
+    first += second

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from joblib import effective_n_jobs
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, OneToOneFeatureMixin, TransformerMixin
 from sklearn.pipeline import Pipeline
@@ -17,11 +16,10 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mnist_exp.blocks import Scratch, block_size, run_blocks
+from mnist_exp.blocks import Float32, Scratch, bilinear, block_size, run_blocks
 from mnist_exp.errors import UserError
 
 Images = NDArray[Any]
-Float32 = NDArray[np.float32]
 Constraints = dict[str, list[Any]]
 COUNT = [Interval(Integral, 1, None, closed="left")]
 
@@ -98,8 +96,8 @@ class Pixels(OneToOneFeatureMixin, _ImageTransformer):
 class Deskew(OneToOneFeatureMixin, _ImageTransformer):
     """The pixels of the upright image as a row, from 0..255 to 0..1.
 
-    Rows are moved sideways in proportion to their height above the centre of mass, until the rows and columns of the
-    ink no longer correlate.
+    The centre of mass is moved to the middle, and the rows sideways in proportion to their height above it, until the
+    rows and columns of the ink no longer correlate.
     """
 
     _parameter_constraints: ClassVar[Constraints] = {
@@ -190,23 +188,21 @@ class Hog(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
 
 def _upright(images: Images, scratch: Scratch) -> Float32:
     """Return deskewed images (n, h, w), 0 outside, in an array of `scratch`."""
-    n, height, width = images.shape
-    y, x = np.arange(height, dtype=np.float32), np.arange(width, dtype=np.float32)
-    framed = scratch("wide", (n, height, 3 * width + 1))  # a row may leave its image altogether
-    grey = framed[:, :, width : 2 * width]
-    grey[:] = images
-    ink, moment = grey.sum(axis=2), np.multiply(grey, x, out=scratch("moment", images.shape)).sum(axis=2)
-    dy = y - _ratio((ink * y).sum(axis=1, keepdims=True), ink.sum(axis=1, keepdims=True))
+    _, height, width = images.shape
+    y, x = (np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2) for size in (height, width))
+    moment = np.multiply(images, x, out=scratch("moment", images.shape)).sum(axis=2)
+    ink = images.sum(axis=2, dtype=np.float32)
+    mass = ink.sum(axis=1, keepdims=True)
+    centre_y, centre_x = (
+        _ratio((ink * y).sum(axis=1, keepdims=True), mass),
+        _ratio(moment.sum(axis=1, keepdims=True), mass),
+    )
+    dy = y - centre_y
     slope = _ratio((moment * dy).sum(axis=1, keepdims=True), (ink * dy**2).sum(axis=1, keepdims=True))
-    moves = np.clip(slope * dy, -width, width)
-    whole = np.floor(moves)
-    image, row = np.ogrid[:n, :height]
-    windows = sliding_window_view(framed, width + 1, axis=2)[image, row, whole.astype(np.intp) + width]
-    left, right = windows[:, :, :-1], windows[:, :, 1:]
-    upright: Float32 = np.subtract(right, left, out=scratch("upright", images.shape))
-    upright *= (moves - whole)[:, :, None]
-    upright += left
-    return upright
+    rows, cols = scratch("rows", images.shape), scratch("cols", images.shape)
+    rows[:] = (centre_y + y - y[0])[:, :, None]
+    np.add((centre_x + slope * y - x[0])[:, :, None], x, out=cols)
+    return bilinear(images, rows, cols, scratch)
 
 
 def _ratio(above: Float32, below: Float32) -> Float32:
