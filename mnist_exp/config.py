@@ -13,15 +13,18 @@ from omegaconf.errors import OmegaConfBaseException
 from mnist_exp.errors import UserError
 
 if TYPE_CHECKING:
+    from joblib import Memory
     from sklearn.base import BaseEstimator
 
     from mnist_exp.data import Dataset, Source
-    from mnist_exp.experiment import Augmentation
+    from mnist_exp.experiment import Augmentation, Outcome, Report
+    from mnist_exp.progress import Stages
 
 _HERE = Path(__file__).parent
 # A wheel carries conf/ inside the package, a checkout beside it.
 CONF = next(folder for folder in (_HERE / "conf", _HERE.parent / "conf") if folder.is_dir())
 MISTAKES = (UserError, CompactHydraException, OmegaConfBaseException, OSError)  # what a user can mend
+SPACE = "space"  # in a group's YAML: what a search tries, from keys to sweeps
 SIZES = ("train_size", "val_size", "test_size", "split_seed")
 
 
@@ -56,11 +59,43 @@ class Experiment:
     cache_dir: Path
     cache_bytes: int
 
-    def load(self) -> "Dataset":
+    def load(self, with_test: bool = True) -> "Dataset":
         """Read the data and cut the splits."""
         from mnist_exp.data import load
 
-        return load(self.source, **self.sizes)
+        return load(self.source, **self.sizes, with_test=with_test)
+
+    def memory(self) -> "Memory":
+        """Where jobs of one command find features that another has extracted; bounded in size."""
+        from joblib import Memory
+
+        memory = Memory(self.cache_dir / "features", mmap_mode="r", verbose=0)
+        memory.reduce_size(bytes_limit=self.cache_bytes)
+        return memory
+
+    def run(
+        self,
+        dataset: "Dataset",
+        stages: "Stages | None" = None,
+        memory: "Memory | None" = None,
+        report: "Report | None" = None,
+    ) -> "Outcome":
+        """Fit and evaluate; see `run_experiment`."""
+        from sklearn.base import clone
+
+        from mnist_exp.experiment import run_experiment
+
+        return run_experiment(
+            dataset,
+            self.augment,
+            clone(self.features),
+            clone(self.estimator),
+            seed=self.seed,
+            n_jobs=self.n_jobs,
+            stages=stages,
+            memory=memory,
+            report=report,
+        )
 
 
 def compose(words: Sequence[str]) -> DictConfig:
@@ -119,12 +154,21 @@ def _instantiate(cfg: DictConfig, group: str, leave_out: tuple[str, ...] = ()) -
 
     node = dict(cast("dict[str, Any]", OmegaConf.to_container(cfg[group], resolve=True)))
     try:
-        return instantiate({key: node[key] for key in node if key not in leave_out}, _convert_="all")
+        return instantiate(_without({*leave_out, SPACE}, node), _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from error
         raise UserError(f"{group}: {cause or error}") from error
+
+
+def _without(keys: set[str], node: dict[str, Any]) -> dict[str, Any]:
+    """Leave out keys that are not the object's own, also of the parts of a chain."""
+    return {
+        key: _without(keys, value) if isinstance(value, dict) else value
+        for key, value in node.items()
+        if key not in keys
+    }
 
 
 def load_config(path: Path) -> DictConfig:

@@ -1,5 +1,9 @@
-"""The one exception that means "the user can mend this": entry points print its message without a traceback."""
+"""Exceptions that are answers rather than defects: a mistake that the user can mend, a trial that need not go on."""
 
 
 class UserError(Exception):
     """Bad input, named together with the way out; entry points show it as one short message."""
+
+
+class Pruned(Exception):  # noqa: N818  (an answer, not an error)
+    """A search has seen enough of this run: others did better at the same stage."""

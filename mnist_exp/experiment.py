@@ -1,11 +1,15 @@
 """The walk of the data, as one plain function of plain objects: augment, extract features, fit, evaluate."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
+import joblib
 import numpy as np
+from filelock import FileLock
 from joblib import Memory
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
@@ -25,6 +29,9 @@ class Augmentation(Protocol):
 
     def __call__(self, images: NDArray[np.uint8], rng: np.random.Generator, *, n_jobs: int) -> NDArray[np.uint8]:
         """Return uint8 (m * n, h, w)."""
+
+
+Report = Callable[[float, float], None]  # takes the share of the fit that is done, and the validation accuracy there
 
 
 @dataclass(frozen=True)
@@ -57,26 +64,36 @@ def run_experiment(
     n_jobs: int,
     stages: Stages | None = None,
     memory: Memory | None = None,
+    report: Report | None = None,
 ) -> Outcome:
     """Fit on the training split, augmented, and evaluate on every other split there is.
 
-    With `memory`, jobs that share data, augmentation, features and seed compute those once.
+    With `memory`, jobs that share data, augmentation, features and seed compute those once. With `report`, the accuracy
+    on the validation split is told while the estimator is fitted, if it can be fitted in stages.
     """
     stages = stages or Stages()
+    memory = memory or Memory(None, verbose=0)
     with threadpool_limits(n_jobs):
-        pipeline, n_augmented = _fit(
-            dataset.train, augment, features, estimator, seed, n_jobs, stages, memory or Memory(None, verbose=0)
-        )
+        pipeline, n_augmented = _fit(dataset, augment, features, estimator, seed, n_jobs, stages, memory, report)
         with stages("evaluate"):
-            splits = {name: split for name, split in (("val", dataset.val), ("test", dataset.test)) if split}
-            evaluated = {name: evaluate(pipeline, split, n_jobs) for name, split in splits.items()}
+            evaluated = {}
+            if dataset.val:
+                evaluated["val"] = _evaluate_val(pipeline, dataset.val, memory, n_jobs)
+            if dataset.test:
+                evaluated["test"] = evaluate(pipeline, dataset.test, n_jobs)
+    return summarize(pipeline, dataset, evaluated, n_augmented, seed)
+
+
+def summarize(
+    pipeline: Pipeline, dataset: Dataset, evaluated: dict[str, Predictions], n_augmented: int, seed: int
+) -> Outcome:
+    """Compute metrics and intervals from what a pipeline said of each split."""
     k = len(dataset.classes)
     metrics: dict[str, dict[str, float]] = {name: _numbers(found, k) for name, found in evaluated.items()}
     metrics["data"] = {
         "n_train": len(dataset.train),
         "n_augmented": n_augmented,
-        "n_val": len(dataset.val) if dataset.val else 0,
-        "n_test": len(dataset.test) if dataset.test else 0,
+        **{f"n_{name}": len(evaluated[name].label) if name in evaluated else 0 for name in ("val", "test")},
     }
     intervals = {
         f"{name}.{metric}": interval
@@ -99,7 +116,7 @@ def prepare(
 
 
 def _fit(
-    train: Split,
+    dataset: Dataset,
     augment: Augmentation,
     features: BaseEstimator,
     estimator: BaseEstimator,
@@ -107,14 +124,61 @@ def _fit(
     n_jobs: int,
     stages: Stages,
     memory: Memory,
+    report: Report | None,
 ) -> tuple[Pipeline, int]:
     """A function of its own so that the training matrix is gone before the model is written."""
-    remembered = memory.cache(prepare, ignore=["train", "n_jobs", "stages"])
-    prepared = remembered(train.sha256, augment, features, seed, train, n_jobs, Stages())
+    train, val = dataset.train, dataset.val
+    prepared = _once(memory, prepare, ["train", "n_jobs", "stages"])(
+        train.sha256, augment, features, seed, train, n_jobs, Stages()
+    )
     stages.seconds |= prepared.seconds
+    told = None
+    if report is not None and val is not None:
+        told = partial(_tell, report, estimator, _val_features(memory, prepared.features, val, n_jobs), val, n_jobs)
     with stages("fit", "{:,} x {:,}".format(*prepared.X.shape)) as advance, _refusals_named("model"):
-        models.fit(estimator, prepared.X, prepared.y, advance)
+        models.fit(estimator, prepared.X, prepared.y, advance, told)
     return models.assemble(prepared.features, estimator), len(prepared.y)
+
+
+def _once(memory: Memory, function: Callable[..., Any], ignore: list[str]) -> Callable[..., Any]:
+    """Remember what a function returns; of several processes that want the same, one computes and the others wait."""
+    remembered = memory.cache(function, ignore=ignore)
+
+    def call(*arguments: Any) -> Any:
+        if memory.location is None or remembered.check_call_in_cache(*arguments):
+            return remembered(*arguments)
+        names = function.__code__.co_varnames[: len(arguments)]
+        kept = [argument for name, argument in zip(names, arguments, strict=True) if name not in ignore]
+        Path(memory.location).mkdir(parents=True, exist_ok=True)
+        with FileLock(Path(memory.location) / f"{joblib.hash(kept)}.lock"):
+            return remembered(*arguments)
+
+    return call
+
+
+def _val_features(memory: Memory, features: BaseEstimator, val: Split, n_jobs: int) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = _once(memory, extract, ["images", "n_jobs"])(val.sha256, features, val.images, n_jobs)
+    return found
+
+
+def extract(sha256: str, features: BaseEstimator, images: NDArray[np.uint8], n_jobs: int) -> NDArray[np.float32]:
+    """Features (n, d) of images, in the blocks in which a pipeline computes them; `sha256` stands for the images."""
+    return models.in_blocks(features.transform, images, n_jobs)
+
+
+def _evaluate_val(pipeline: Pipeline, val: Split, memory: Memory, n_jobs: int) -> Predictions:
+    if memory.location is None:
+        return evaluate(pipeline, val, n_jobs)
+    return _predictions(pipeline[-1], _val_features(memory, pipeline[0], val, n_jobs), val, n_jobs)
+
+
+def _tell(report: Report, estimator: Any, X: NDArray[np.float32], val: Split, n_jobs: int, share: float) -> None:
+    jobs = getattr(estimator, "n_jobs", None)
+    if jobs is not None:
+        estimator.set_params(n_jobs=1)  # threads share out images instead, as in `assemble`
+    report(share, float((models.predict(estimator, X, n_jobs)[0] == val.labels).mean()))
+    if jobs is not None:
+        estimator.set_params(n_jobs=jobs)
 
 
 @contextmanager
@@ -128,7 +192,11 @@ def _refusals_named(group: str) -> Iterator[None]:
 
 def evaluate(pipeline: Any, split: Split, n_jobs: int) -> Predictions:
     """What the pipeline says of each image of a split."""
-    prediction, probability, score = models.predict(pipeline, split.images, n_jobs)
+    return _predictions(pipeline, split.images, split, n_jobs)
+
+
+def _predictions(model: Any, inputs: NDArray[Any], split: Split, n_jobs: int) -> Predictions:
+    prediction, probability, score = models.predict(model, inputs, n_jobs)
     return Predictions(split.index, split.labels, prediction, probability, score, split.sha256)
 
 

@@ -22,6 +22,7 @@ class Launched:
 
     folder: Path | None = None
     fell_back: bool = False
+    searching: bool = False
 
 
 launched = Launched()
@@ -42,9 +43,20 @@ class Launch(Callback):
         """Do the same for a sweep, through the words from which every job's configuration is composed."""
         with _mistakes_end_the_command(), read_write(config), open_dict(config):
             words = config.hydra.overrides.task
+            launched.searching = config.get("search") is not None
             if config.dataset.name == "auto" or any(re.match(r"dataset=.*\bauto\b", word) for word in words):
-                config.hydra.overrides.task = _settle(list(words), _decide(config))
-            launched.folder = claim_sweep(Path(config.hydra.sweep.dir), named="hydra.sweep.dir" in _keys(config))
+                choice = _decide(config)
+                config.hydra.overrides.task = _settle(list(words), choice)
+                settle_auto(config, choice)
+            if launched.searching:
+                from mnist_exp.search.trial import prepare
+
+                config.hydra.overrides.task = [*config.hydra.overrides.task, *prepare(config)]
+                if config.search.plan:
+                    return
+            named = "hydra.sweep.dir" in _keys(config)
+            claim = enter_search if launched.searching and named else claim_sweep
+            launched.folder = claim(Path(config.hydra.sweep.dir), named)
             config.hydra.sweep.dir = str(launched.folder)
             quoted = str(launched.folder).replace("\\", "\\\\").replace("'", "\\'")
             config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
@@ -98,6 +110,17 @@ def claim_sweep(folder: Path, named: bool) -> Path:
             continue
         return candidate
     raise UserError(f"hydra.sweep.dir={folder} holds a sweep already: name another folder, or move that one away")
+
+
+def enter_search(folder: Path, named: bool) -> Path:
+    """Take a named folder for a search, or join the one that is there: it resumes."""
+    claimed = folder / "multirun.yaml"
+    content = claimed.read_text(encoding="utf-8").splitlines() if claimed.exists() else []
+    if content and "search:" not in content:  # a grid's
+        return claim_sweep(folder, named)
+    make_folder(folder)
+    claimed.touch()
+    return folder
 
 
 def _candidates(folder: Path, named: bool) -> Iterator[Path]:

@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from sklearn import config_context
 from sklearn.base import BaseEstimator
+from sklearn.linear_model import SGDClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 
 from mnist_exp.errors import UserError
@@ -26,21 +29,71 @@ def check_parameters(estimator: BaseEstimator, group: str) -> None:
             raise UserError(f"{group}: {error}") from error
 
 
-def fit(estimator: Any, X: NDArray[np.floating], y: NDArray[np.int64], advance: Callable[[float], None]) -> None:
+def fit(
+    estimator: Any,
+    X: NDArray[np.floating],
+    y: NDArray[np.int64],
+    advance: Callable[[float], None],
+    report: Callable[[float], None] | None = None,
+) -> None:
     """Fit, telling `advance` the share that is done where the estimator can be grown in stages.
 
     A forest grown by warm start is, tree for tree, the forest fitted at once: each tree has a seed of its own.
+    `report`, which may raise, is called likewise while the estimator can answer questions; for its sake models that
+    learn in epochs are fitted epoch by epoch, which shows them the images in another random order than `fit` does.
     """
-    if not hasattr(estimator, "n_estimators") or not hasattr(estimator, "warm_start") or estimator.warm_start:
+    if hasattr(estimator, "n_estimators") and hasattr(estimator, "warm_start") and not estimator.warm_start:
+        _grow(estimator, X, y, advance, report)
+    elif report is not None and _in_epochs(estimator):
+        _learn(estimator, X, y, advance, report)
+    else:
         estimator.fit(X, y)
-        return
+
+
+def _grow(
+    estimator: Any,
+    X: NDArray[np.floating],
+    y: NDArray[np.int64],
+    advance: Callable[[float], None],
+    report: Callable[[float], None] | None,
+) -> None:
     total = estimator.n_estimators
     step = max(1, round(total / 10 / (estimator.n_jobs or 1))) * (estimator.n_jobs or 1)  # whole rounds of the threads
     estimator.set_params(warm_start=True)
     for n_estimators in [*range(step, total, step), total]:
         estimator.set_params(n_estimators=n_estimators).fit(X, y)
         advance(n_estimators / total)
+        if report is not None and n_estimators < total:
+            report(n_estimators / total)
     estimator.set_params(warm_start=False)
+
+
+def _in_epochs(estimator: Any) -> bool:
+    """Whether epoch after epoch comes to the same as `fit`: a fixed number of epochs, no data held back."""
+    if isinstance(estimator, SGDClassifier):
+        return estimator.tol is None and not estimator.early_stopping and estimator.class_weight != "balanced"
+    if isinstance(estimator, MLPClassifier):
+        patient = estimator.n_iter_no_change >= estimator.max_iter
+        return patient and not estimator.early_stopping and estimator.solver != "lbfgs"
+    return False
+
+
+def _learn(
+    estimator: Any,
+    X: NDArray[np.floating],
+    y: NDArray[np.int64],
+    advance: Callable[[float], None],
+    report: Callable[[float], None],
+) -> None:
+    seed, classes = estimator.random_state, np.unique(y)
+    estimator.set_params(random_state=np.random.RandomState(seed))  # a new order in each epoch
+    for epoch in range(1, estimator.max_iter + 1):
+        with config_context(assume_finite=epoch > 1):
+            estimator.partial_fit(X, y, classes=classes)
+        advance(epoch / estimator.max_iter)
+        if epoch < estimator.max_iter:
+            report(epoch / estimator.max_iter)
+    estimator.set_params(random_state=seed)
 
 
 def assemble(features: BaseEstimator, estimator: BaseEstimator) -> Pipeline:
@@ -55,20 +108,24 @@ def assemble(features: BaseEstimator, estimator: BaseEstimator) -> Pipeline:
 
 
 def predict(
-    pipeline: Any, images: NDArray[np.uint8], n_jobs: int = 1
+    pipeline: Any, images: NDArray[Any], n_jobs: int = 1
 ) -> tuple[NDArray[np.int64], NDArray[np.floating] | None, NDArray[np.floating] | None]:
-    """Predictions (n,), and probabilities or else decision scores (n, k), of images (n, h, w).
+    """Predictions (n,), and probabilities or else decision scores (n, k), of images (n, h, w), or whatever it is fed.
 
     The prediction is the largest probability or score. Blocks have a fixed size, so that neither the number of threads
     nor the batch a picture comes in changes a bit of the answer.
     """
-    blocks = [images[start : start + BLOCK] for start in range(0, len(images), BLOCK)]
     method = next((name for name in ("predict_proba", "decision_function") if hasattr(pipeline, name)), "predict")
-    parts = Parallel(n_jobs=n_jobs, backend="threading")(delayed(getattr(pipeline, method))(block) for block in blocks)
-    answer = np.concatenate(parts)
+    answer = in_blocks(getattr(pipeline, method), images, n_jobs)
     if method == "predict":
         return answer, None, None
     if answer.ndim == 1:  # two classes: the score of the second against the first
         answer = np.column_stack([-answer, answer])
     prediction = pipeline.classes_[answer.argmax(axis=1)]
     return (prediction, answer, None) if method == "predict_proba" else (prediction, None, answer)
+
+
+def in_blocks(function: Callable[[NDArray[Any]], NDArray[Any]], inputs: NDArray[Any], n_jobs: int) -> NDArray[Any]:
+    """Join what a function returns of blocks of `BLOCK` inputs, shared out among threads."""
+    blocks = [inputs[start : start + BLOCK] for start in range(0, len(inputs), BLOCK)]
+    return np.concatenate(Parallel(n_jobs=n_jobs, backend="threading")(delayed(function)(block) for block in blocks))

@@ -39,7 +39,8 @@ class LogFile(logging.FileHandler):
 class Stages:
     """Times the stages of a run; each shows a bar while it lasts, if stderr is a terminal, and leaves a log line."""
 
-    def __init__(self) -> None:
+    def __init__(self, bars: bool = True) -> None:
+        self._bars = bars
         self.seconds: dict[str, float] = {}
 
     @contextmanager
@@ -47,7 +48,9 @@ class Stages:
         """Time a stage; the value yielded takes the share that is done (0..1), where the work can tell."""
         started = time.perf_counter()
         columns = TextColumn("{task.description:<10}"), BarColumn(), TextColumn(note), TimeElapsedColumn()
-        with Progress(*columns, console=stderr_console(), transient=True, disable=not sys.stderr.isatty()) as bar:
+        with Progress(
+            *columns, console=stderr_console(), transient=True, disable=not (self._bars and sys.stderr.isatty())
+        ) as bar:
             task = bar.add_task(name, total=None)
             yield lambda share: bar.update(task, total=1.0, completed=share)
         self.seconds[name] = time.perf_counter() - started

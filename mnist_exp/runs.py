@@ -20,7 +20,7 @@ import psutil
 import yaml
 from numpy.typing import NDArray
 
-from mnist_exp.errors import UserError
+from mnist_exp.errors import Pruned, UserError
 from mnist_exp.files import link_atomic, write_atomic, write_bytes, write_json, write_text
 from mnist_exp.metrics import Predictions
 
@@ -112,6 +112,9 @@ class Run:
             yield self
         except KeyboardInterrupt:
             self.finish("interrupted", "stopped by a signal")
+            raise
+        except Pruned as reason:
+            self.finish("pruned", str(reason))
             raise
         except BaseException as error:
             self.finish("failed", str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")

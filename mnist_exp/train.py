@@ -25,7 +25,7 @@ FELL_BACK = (
 
 
 @hydra.main(config_path=str(CONF), config_name="train", version_base="1.3")
-def job(cfg: DictConfig) -> float:
+def job(cfg: DictConfig) -> float | list[float]:
     """Run one job and leave its folder; returns the score that a search maximises."""
     started = time.perf_counter()
     hydra_config = HydraConfig.get()
@@ -35,21 +35,26 @@ def job(cfg: DictConfig) -> float:
         run = Run(folder) if single else Run.claim(folder, sys.argv)
     except FileExistsError as error:
         raise UserError(f"{folder} holds a run already; hydra.sweep.subdir must differ from job to job") from error
+    searching = not single and cfg.get("search") is not None
     try:
         with run.recording(), marked_when_stuck(run):
-            score = _train(cfg, run, started, keep_features=not single)
+            score = _try(cfg, run, started) if searching else _train(cfg, run, started, keep_features=not single)
     except MISTAKES as error:
         if not single:  # a grid goes on; a single run's message is the last thing it says
             log.error("failed: %s", explain(error))  # noqa: TRY400  (a mistake, not a defect)
         raise
-    point_latest(Path(cfg.outputs), run)
+    if not searching:
+        point_latest(Path(cfg.outputs), run)
     return score
 
 
-def _train(cfg: DictConfig, run: Run, started: float, keep_features: bool) -> float:
-    from joblib import Memory
+def _try(cfg: DictConfig, run: Run, started: float) -> float | list[float]:
+    from mnist_exp.search.trial import run_trial
 
-    from mnist_exp.experiment import run_experiment
+    return run_trial(cfg, run, started)
+
+
+def _train(cfg: DictConfig, run: Run, started: float, keep_features: bool) -> float:
     from mnist_exp.progress import Stages
     from mnist_exp.report.record import record, show_summary
 
@@ -57,18 +62,7 @@ def _train(cfg: DictConfig, run: Run, started: float, keep_features: bool) -> fl
     stages = Stages()
     with stages("load", cfg.dataset.name):
         dataset = experiment.load()
-    memory = Memory(experiment.cache_dir / "features" if keep_features else None, mmap_mode="r", verbose=0)
-    memory.reduce_size(bytes_limit=experiment.cache_bytes)
-    outcome = run_experiment(
-        dataset,
-        experiment.augment,
-        experiment.features,
-        experiment.estimator,
-        seed=experiment.seed,
-        n_jobs=experiment.n_jobs,
-        stages=stages,
-        memory=memory,
-    )
+    outcome = experiment.run(dataset, stages, experiment.memory() if keep_features else None)
     seeds = {"seed": experiment.seed, "split_seed": experiment.sizes["split_seed"]}
     with stages("write"):
         metrics = record(run, dataset, outcome, stages.seconds, seeds, started, Path(cfg.outputs))
@@ -99,7 +93,12 @@ def main() -> None:
 def _end(folder: Path | None) -> None:
     if folder is None:  # --help, --cfg, or a mistake before anything was launched
         return
-    if (folder / "multirun.yaml").exists():
+    if launched.searching:
+        from mnist_exp.search.results import SUMMARY
+
+        if not (folder / SUMMARY).exists():
+            return
+    elif (folder / "multirun.yaml").exists():
         from mnist_exp.report.record import show_sweep
 
         show_sweep(folder)

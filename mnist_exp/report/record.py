@@ -61,6 +61,15 @@ def record(
     return metrics
 
 
+def record_trial(run: Run, outcome: Outcome, seconds: dict[str, float], started: float) -> dict[str, Any]:
+    """Write what a search needs of a trial: predictions and figures, no model and no pictures; returns the metrics."""
+    run.save_predictions("val", outcome.predictions["val"])
+    metrics: dict[str, Any] = {**outcome.metrics, "time": _times(outcome, seconds)}
+    metrics["time"]["total_s"] = time.perf_counter() - started
+    run.save_metrics(metrics, {name: asdict(interval) for name, interval in outcome.intervals.items()})
+    return metrics
+
+
 def _times(outcome: Outcome, seconds: dict[str, float]) -> dict[str, float]:
     n = sum(len(predictions.label) for predictions in outcome.predictions.values())
     return {

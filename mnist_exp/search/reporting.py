@@ -1,0 +1,69 @@
+"""How a job tells the search that started it how far it is, and learns that it need not go on."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from mnist_exp.errors import Pruned
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
+
+STEPS = 10  # the stages at which trials are compared are tenths of their own budget
+
+
+class Reporter:
+    """Hands a trial's intermediate values to the study's pruner."""
+
+    def __init__(self, trial: "Trial", paired: bool) -> None:
+        self._trial, self._paired, self._step = trial, paired, 0
+
+    def progress(self, share: float, value: float) -> None:
+        """Report the value reached after a share (0..1) of the work; raises Pruned if that is not promising."""
+        step = int(share * STEPS + 1e-9)
+        if self._step < step < STEPS:
+            self._step = step
+            self._report(step, value, share)
+
+    def fold(self, scores: Sequence[float], folds: int) -> None:
+        """Report the scores of the folds evaluated so far, likewise.
+
+        The Wilcoxon test compares fold with fold; the other pruners compare the means.
+        """
+        value = scores[-1] if self._paired else sum(scores) / len(scores)
+        if len(scores) < folds or self._paired:
+            self._report(len(scores), value, len(scores) / folds)
+
+    def _report(self, step: int, value: float, share: float) -> None:
+        self._trial.report(value, step)
+        if share < 1 and self._trial.should_prune():
+            self._trial.set_user_attr("share", share)
+            raise Pruned(f"pruned after {share:.0%}")
+
+
+_current: Reporter | None = None
+
+
+def current_reporter() -> Reporter | None:
+    """The reporter of the trial that this process runs, if it is one that may be pruned."""
+    return _current
+
+
+@contextmanager
+def reporting(reporter: Reporter | None) -> Iterator[None]:
+    """Make this the current reporter while the body runs."""
+    global _current
+    _current = reporter
+    try:
+        yield
+    finally:
+        _current = None
+
+
+def report(share: float, value: float) -> None:
+    """Tell the search, if there is one, the value that this job has reached after a share (0..1) of its work.
+
+    Works in any Hydra application under `hydra/sweeper=mnist_optuna`; raises Pruned if the trial should end here.
+    """
+    if _current is not None:
+        _current.progress(share, value)

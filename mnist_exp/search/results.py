@@ -1,0 +1,130 @@
+"""What a search leaves in its folder: a table, the best parameters, figures, and the winner run once more."""
+
+import csv
+import io
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from mnist_exp.errors import UserError
+from mnist_exp.files import write_text
+from mnist_exp.progress import stderr_console
+from mnist_exp.runs import Run
+from mnist_exp.search.claims import Claims
+from mnist_exp.search.settings import Settings
+from mnist_exp.search.space import Space
+from mnist_exp.search.watch import state_word
+from mnist_exp.search.worker import returned_value
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from mnist_exp.search.sweep import Application
+
+RESULTS, SUMMARY, BEST = "optimization_results.yaml", "summary.csv", "best"
+
+
+def conclude(application: "Application", settings: Settings, claims: Claims, space: Space) -> None:
+    """Write the results; the winner is run again by whoever ends the last trial (or the time that was given)."""
+    folder = application.folder
+    trials = claims.trials()
+    complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
+    if not complete:
+        raise UserError(f"no trial has a value: {folder / SUMMARY} lists them")
+    write_results(folder, claims, settings)
+    console = stderr_console()
+    if any(trial.state.name == "RUNNING" for trial in trials):
+        console.print("Trials are still running in another process, which will conclude the search.")
+        return
+    if len(settings.directions) == 1:
+        best = claims.study.best_trial
+        words = refit_words(best, space, settings)
+        if settings.refit:
+            _refit(application, claims, words, len(trials))
+        _say_best(console, application, best, words, settings)
+    else:
+        console.print(f"{len(claims.study.best_trials)} solutions that none beats in every objective: {RESULTS}")
+    if settings.report:
+        from mnist_exp.report.search import write_report
+
+        write_report(folder, claims.study, settings.metrics)
+        console.print(f"report: {os.path.relpath(folder / 'report.html')}", soft_wrap=True, highlight=False)
+
+
+def write_summary(folder: Path, trials: "Sequence[FrozenTrial]", settings: Settings) -> None:
+    """Write a row for each trial, in the order of their numbers."""
+    keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
+    names = ["value"] if len(settings.directions) == 1 else [f"value_{i}" for i in range(len(settings.directions))]
+    rows: list[Sequence[Any]] = [["number", "state", *names, "duration_s", *keys, "folder"]]
+    for trial in trials:
+        values = list(trial.values or []) + [""] * (len(names) - len(trial.values or []))
+        seconds = round(trial.duration.total_seconds(), 3) if trial.duration else ""
+        params = [trial.params.get(key, "") for key in keys]
+        rows.append([trial.number, state_word(trial), *values, seconds, *params, trial.number])
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    write_text(folder / SUMMARY, buffer.getvalue())
+
+
+def write_results(folder: Path, claims: Claims, settings: Settings) -> None:
+    """Write the best parameters in hydra-optuna-sweeper's form."""
+    found: dict[str, Any] = {"name": "optuna"}
+    if len(settings.directions) == 1:
+        best = claims.study.best_trial
+        found |= {"best_params": best.params, "best_value": best.value}
+    else:
+        found["solutions"] = [
+            {"params": trial.params, "values": list(trial.values)} for trial in claims.study.best_trials
+        ]
+    write_text(folder / RESULTS, yaml.safe_dump(found, sort_keys=False, allow_unicode=True))
+
+
+def refit_words(trial: "FrozenTrial", space: Space, settings: Settings) -> list[str]:
+    """The command line of a trial's configuration, without the search and its validation split."""
+    choices = {key: trial.params[key] for key in space.choices}
+    own = space.parameters(choices)
+    words = {
+        key: word
+        for key, word in space.fixed.items()
+        if not any(key.lstrip("+~") == left or key.lstrip("+~").startswith(f"{left}.") for left in settings.only_trials)
+    }
+    for key, value in trial.params.items():
+        parameter = space.choices.get(key) or own.get(key)
+        words[key] = parameter.word(value) if parameter else f"{key}={value}"
+    return list(words.values())
+
+
+def _refit(application: "Application", claims: Claims, words: list[str], number: int) -> None:
+    """Run the winner as an ordinary job in `best/`; an earlier winner there, or a dead process's run, makes way."""
+    folder = application.folder / BEST
+    with claims.lock:
+        if (folder / "status.json").exists():
+            run = Run(folder)
+            if run.state == "running" or (run.state == "completed" and run.overrides == words):
+                return
+        if folder.exists():
+            folder.rename(next(path for i in range(1, 10**6) if not (path := folder.with_name(f"{BEST}-{i}")).exists()))
+        folder.mkdir()
+    launcher = application.launcher()
+    (result,) = launcher.launch([[*words, f"hydra.sweep.subdir={BEST}"]], initial_job_idx=number)
+    try:
+        returned_value(result)
+    except UserError as error:
+        raise UserError(f"the best trial's parameters could not be fitted on all training data: {error}") from error
+
+
+def _say_best(
+    console: Any, application: "Application", best: "FrozenTrial", words: list[str], settings: Settings
+) -> None:
+    folder = application.folder
+    params = "\n".join(f"  {key} = {value}" for key, value in best.params.items())
+    lines = [f"best {settings.metrics[0]}: {best.value:.6g} (trial {best.number})", params]
+    if (folder / BEST).is_dir():
+        lines.append(f"folder: {os.path.relpath(folder / BEST)}")
+    lines.append(f"again: {shlex.join([*application.command, *words])}")
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)

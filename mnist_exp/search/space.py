@@ -1,0 +1,275 @@
+"""From Hydra's sweeps (`choice`, `range`, `interval`) to Optuna's distributions, and back to a command line's words."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override, QuotedString, RangeSweep, Transformer
+from omegaconf import DictConfig, OmegaConf
+
+from mnist_exp.errors import UserError
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import Trial
+
+_ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a categorical's values: as Optuna stores it, as a configuration holds it, as a command line spells it."""
+
+    value: Any
+    element: Any
+    word: str
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A key and the values that a search may give it."""
+
+    key: str  # as an override spells it, with + and @package where there is one
+    text: str  # the sweep, as somebody wrote it
+    distribution: "BaseDistribution"
+    choices: Sequence[Choice] = ()
+
+    def suggest(self, trial: "Trial") -> Any:
+        """Let the study's sampler choose."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        match self.distribution:
+            case CategoricalDistribution() as d:
+                return trial.suggest_categorical(self.key, d.choices)
+            case IntDistribution() as d:
+                return trial.suggest_int(self.key, d.low, d.high, step=d.step, log=d.log)
+            case FloatDistribution() as d:
+                return trial.suggest_float(self.key, d.low, d.high, step=d.step, log=d.log)
+            case _:
+                raise TypeError(f"{self.key}: {self.distribution} is of no known kind")
+
+    def word(self, value: Any) -> str:
+        """The value as an override, quoted where it has to be."""
+        for choice in self.choices:
+            if type(choice.value) is type(value) and choice.value == value:
+                return f"{self.key}={choice.word}"
+        return f"{self.key}={value}"
+
+    def stored(self, element: Any) -> Any:
+        """A configuration's value as Optuna stores it, or None where it lies outside."""
+        for choice in self.choices:
+            if choice.element == element and isinstance(choice.element, bool) == isinstance(element, bool):
+                return choice.value
+        if self.choices or isinstance(element, bool) or not isinstance(element, int | float):
+            return None
+        inside = self.distribution._contains(self.distribution.to_internal_repr(element))
+        return element if inside else None
+
+    def values(self) -> list[Any]:
+        """All values, for a grid; raises UserError for an interval."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        match self.distribution:
+            case CategoricalDistribution() as d:
+                return list(d.choices)
+            case IntDistribution() as d if not d.log and "interval" not in self.text:
+                return list(range(d.low, d.high + 1, d.step))
+            case FloatDistribution() as d if d.step is not None:
+                count = round((d.high - d.low) / d.step) + 1
+                return [round(d.low + i * d.step, 12) for i in range(count)]
+            case _:
+                raise UserError(
+                    f"{self.key}={self.text}: a grid needs values, not an interval; give some on the command line, "
+                    f"such as {self.key}=choice(...) or {self.key}=range(...), or take another search"
+                )
+
+
+def parse(
+    words: Sequence[str], loader: ConfigLoader | None, default: Callable[[str], Any] = lambda key: _ABSENT
+) -> tuple[dict[str, Parameter], dict[str, str]]:
+    """Split overrides into parameters to search and fixed words, by key; a later word replaces an earlier one.
+
+    `default` gives the configuration's value of a key: where that is a whole number, an interval with whole bounds
+    means whole numbers.
+    """
+    searched: dict[str, Parameter] = {}
+    fixed: dict[str, str] = {}
+    for override in OverridesParser.create(config_loader=loader).parse_overrides(list(words)):
+        key = override.get_key_element()
+        searched.pop(key, None)
+        fixed.pop(key, None)
+        if override.is_sweep_override():
+            searched[key] = parameter(override, whole=type(default(key)) is int)
+        else:
+            fixed[key] = override.input_line or f"{key}={override.get_value_element_as_str()}"
+    return searched, fixed
+
+
+def parameter(override: Override, whole: bool = False) -> Parameter:
+    """Turn one sweep into a parameter; `whole`: whole bounds of an interval mean whole numbers."""
+    from optuna.distributions import CategoricalDistribution
+
+    key = override.get_key_element()
+    text = (override.input_line or "").partition("=")[2]
+    sweep = override.value()
+    try:
+        if isinstance(sweep, IntervalSweep):
+            return Parameter(key, text, _interval(sweep, whole))
+        if isinstance(sweep, RangeSweep) and not sweep.shuffle:
+            return Parameter(key, text, _range(sweep))
+        choices = [_choice(element) for element in override.sweep_iterator()]
+        return Parameter(key, text, CategoricalDistribution([choice.value for choice in choices]), choices)
+    except ValueError as error:
+        raise UserError(f"{key}={text}: {error}") from error
+
+
+def _choice(element: Any) -> Choice:
+    word = Transformer.str(element)
+    plain = _plain(element)
+    return Choice(word if isinstance(plain, list | dict) else plain, plain, word)
+
+
+def _plain(element: Any) -> Any:
+    if isinstance(element, QuotedString):
+        return element.text
+    if isinstance(element, list):
+        return [_plain(item) for item in element]
+    if isinstance(element, dict):
+        return {_plain(key): _plain(value) for key, value in element.items()}
+    return element
+
+
+def _range(sweep: RangeSweep) -> "BaseDistribution":
+    """The stop is not a value of it, as everywhere in Hydra (and as in hydra-optuna-sweeper from 1.4 on)."""
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    if sweep.step == 0:
+        raise ValueError("the step must not be 0")
+    values = sweep.range()
+    if isinstance(values, range):
+        if not values:
+            raise ValueError("there is no value in it")
+        return IntDistribution(min(values[0], values[-1]), max(values[0], values[-1]), step=abs(values.step))
+    numbers = [float(value) for value in values]
+    if not numbers:
+        raise ValueError("there is no value in it")
+    return FloatDistribution(min(numbers), max(numbers), step=abs(float(sweep.step)))
+
+
+def _interval(sweep: IntervalSweep, whole: bool) -> "BaseDistribution":
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    low, high = sweep.start, sweep.end
+    if low is None or high is None:
+        raise ValueError("both bounds are needed")
+    log = "log" in sweep.tags
+    if (type(low) is int and type(high) is int) or (whole and low == int(low) and high == int(high)):
+        return IntDistribution(int(low), int(high), log=log)
+    return FloatDistribution(low, high, log=log)
+
+
+class Space:
+    """What a search tries: groups first, then what the configuration composed of those choices says of itself.
+
+    A configuration group's YAML may hold a mapping `space`, from its own keys to sweeps; the groups in `groups`, and
+    those that are swept, are searched that way. Sweeps and fixed words of the command line come before it.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        loader: ConfigLoader,
+        compose: Callable[[list[str]], DictConfig],
+        groups: Sequence[str] = (),
+        typed: bool = False,
+    ) -> None:
+        self._loader, self._compose, self._typed = loader, compose, typed
+        swept, self.fixed = parse(words, loader)
+        self.choices = {key: parameter for key, parameter in swept.items() if self._is_group(key)}
+        self._given = [f"{key}={parameter.text}" for key, parameter in swept.items() if key not in self.choices]
+        self.own_groups = (
+            sorted({*groups, *(key.lstrip("+").partition("@")[0] for key in self.choices)}) if groups else []
+        )
+        self._known: dict[tuple[str, ...], tuple[dict[str, Parameter], DictConfig]] = {}
+
+    def _is_group(self, key: str) -> bool:
+        return not key.startswith("~") and bool(self._loader.get_group_options(key.lstrip("+").partition("@")[0]))
+
+    def parameters(self, choices: Mapping[str, Any]) -> dict[str, Parameter]:
+        """Return the parameters that these choices of groups leave to search; UserError for a key that is not there."""
+        return self._at(choices)[0]
+
+    def default(self, choices: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the composed configuration's values of the parameters, those of them that the space contains."""
+        found, cfg = self._at(choices)
+        values = {key: parameter.stored(_lookup(cfg, key)) for key, parameter in found.items()}
+        return {**choices, **{key: value for key, value in values.items() if value is not None}}
+
+    def config(self, choices: Mapping[str, Any]) -> DictConfig:
+        """Return the composed configuration of these choices."""
+        return self._at(choices)[1]
+
+    def branches(self) -> Iterator[dict[str, Any]]:
+        """The first choice of every group, then each other choice of one group at a time."""
+        first = {key: parameter.choices[0].value for key, parameter in self.choices.items()}
+        yield first
+        for key, parameter in self.choices.items():
+            yield from ({**first, key: choice.value} for choice in parameter.choices[1:])
+
+    def _at(self, choices: Mapping[str, Any]) -> tuple[dict[str, Parameter], DictConfig]:
+        words = tuple(self.choices[key].word(value) for key, value in choices.items())
+        if words not in self._known:
+            cfg = self._compose([*self.fixed.values(), *words])
+            self._known[words] = (self._read(cfg, " ".join(words)), cfg)
+        return self._known[words]
+
+    def _read(self, cfg: DictConfig, branch: str) -> dict[str, Parameter]:
+        def default(key: str) -> Any:
+            return _lookup(cfg, key) if self._typed else _ABSENT
+
+        own = dict(_own_spaces(cfg, self.own_groups))
+        found, stated = parse([*(f"{key}={text}" for key, text in own.items()), *self._given], self._loader, default)
+        if stated:
+            raise UserError(f"space: {next(iter(stated.values()))} is one value; write choice(...) or interval(...)")
+        found = {key: parameter for key, parameter in found.items() if key not in self.fixed}
+        for key in found:
+            if not key.startswith(("+", "~")) and _lookup(cfg, key) is _ABSENT:
+                raise UserError(_unknown(cfg, key, branch, in_yaml=key in own))
+        return found
+
+
+def _lookup(cfg: DictConfig, key: str) -> Any:
+    node: Any = cfg
+    for part in key.lstrip("+").split("."):
+        if not isinstance(node, DictConfig) or part not in node:
+            return _ABSENT
+        node = node[part]
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def _own_spaces(cfg: DictConfig, groups: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Every `space` in the groups, also in parts of a chain, as full key and sweep."""
+    for group in groups:
+        node = _lookup(cfg, group.replace("/", "."))
+        if isinstance(node, dict):
+            yield from _nested(group.replace("/", "."), node)
+
+
+def _nested(path: str, node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in (node.get("space") or {}).items():
+        yield f"{path}.{key}", str(value)
+    for key, value in node.items():
+        if isinstance(value, dict) and key != "space":
+            yield from _nested(f"{path}.{key}", value)
+
+
+def _unknown(cfg: DictConfig, key: str, branch: str, in_yaml: bool) -> str:
+    group = key.rpartition(".")[0]
+    node = _lookup(cfg, group) if group else dict(cfg)
+    keys = [str(found) for found in node if found not in ("space", "_target_")] if isinstance(node, dict) else []
+    where = f" with {branch}" if branch else ""
+    source = "its space names it" if in_yaml else "it is to be searched"
+    ways = f"\nKeys of {group or 'the configuration'}{where}: {', '.join(keys)}. " if keys else "\n"
+    return f"{key}: {source}, but there is no such key{where}.{ways}Anything else the object takes: +{key}=..."

@@ -1,0 +1,129 @@
+"""One trial: fit, score on validation data, leave a light run folder. The test set is not even loaded."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from mnist_exp.errors import UserError
+from mnist_exp.runs import Run
+
+if TYPE_CHECKING:
+    from joblib import Memory
+
+    from mnist_exp.config import Experiment
+    from mnist_exp.data import Dataset
+    from mnist_exp.experiment import Outcome
+    from mnist_exp.progress import Stages
+
+VALIDATION_SHARE = 6  # a search sets a sixth of the training data aside
+TIMES = ("load_s", "augment_s", "features_s", "fit_s", "predict_s", "total_s", "predict_us_per_image")
+SMALLER_IS_BETTER = ("log_loss", "ece", "bytes", *TIMES)
+
+
+def metrics_of(cfg: DictConfig) -> list[str]:
+    """The metrics that a search is for; UserError for one that does not exist or looks at the test set."""
+    from mnist_exp.metrics import Metrics
+
+    wanted = cfg.search.metric
+    names = list(wanted) if OmegaConf.is_list(wanted) else [wanted]
+    known = [*(f"val.{field.name}" for field in fields(Metrics)), *(f"time.{name}" for name in TIMES), "model.bytes"]
+    for name in names:
+        if str(name).startswith("test."):
+            raise UserError(f"search.metric={name}: a search never looks at the test set; take val.{name[5:]}")
+        if name not in known:
+            raise UserError(f"search.metric={name}: there is no such metric. Choices: {', '.join(known)}")
+    return names
+
+
+def prepare(config: DictConfig) -> list[str]:
+    """Settle what a search leaves open, in the composed configuration; returns the words to add to every trial's.
+
+    The direction follows from the metric, and validation data are a sixth of the training data.
+    """
+    names = metrics_of(config)
+    if config.search.direction is None:
+        found = ["minimize" if name.rpartition(".")[2] in SMALLER_IS_BETTER else "maximize" for name in names]
+        config.search.direction = found if len(found) > 1 else found[0]
+    folds = config.search.folds
+    if folds is not None and (type(folds) is not int or folds < 2):
+        raise UserError(f"search.folds={folds}: must be null or a whole number, 2 or more")
+    if config.search.keep not in ("light", "all"):
+        raise UserError(f"search.keep={config.search.keep}: must be light or all")
+    words = config.hydra.overrides.task
+    if any(word.lstrip("+").startswith("dataset=") and "," in word for word in words):
+        raise UserError("a search over datasets would compare scores on different images; search each on its own")
+    if folds is not None or config.dataset.val_size is not None:
+        return []
+    return [f"dataset.val_size={_sixth(config)}"]
+
+
+def _sixth(config: DictConfig) -> int:
+    from mnist_exp.config import build
+
+    experiment = build(config)
+    size = experiment.sizes["train_size"]
+    if type(size) is not int:
+        size = len(experiment.source.part("train", experiment.sizes["split_seed"])[1])
+    return max(1, size // VALIDATION_SHARE)
+
+
+def run_trial(cfg: DictConfig, run: Run, started: float) -> float | list[float]:
+    """Fit and score one configuration of a search; returns the value of its metric, or of each."""
+    from mnist_exp.config import build
+    from mnist_exp.progress import Stages
+    from mnist_exp.report.record import record, record_trial
+
+    names = metrics_of(cfg)
+    experiment = build(cfg)
+    stages = Stages(bars=False)
+    with stages("load", cfg.dataset.name):
+        dataset = experiment.load(with_test=False)
+    memory = experiment.memory()
+    if cfg.search.folds is None:
+        outcome = _validate(experiment, dataset, stages, memory)
+    else:
+        outcome = _cross_validate(experiment, dataset, cfg.search.folds, stages, memory)
+    if cfg.search.keep == "all" or "model.bytes" in names:
+        seeds = {"seed": experiment.seed, "split_seed": experiment.sizes["split_seed"]}
+        metrics = record(run, dataset, outcome, stages.seconds, seeds, started, Path(cfg.outputs))
+    else:
+        metrics = record_trial(run, outcome, stages.seconds, started)
+    values = [_pick(metrics, name) for name in names]
+    return values if len(values) > 1 else values[0]
+
+
+def _pick(metrics: Mapping[str, Any], name: str) -> float:
+    group, _, key = name.partition(".")
+    if key not in metrics[group]:
+        raise UserError(f"{name}: this model has none (it gives no probabilities); it has {', '.join(metrics[group])}")
+    return float(metrics[group][key])
+
+
+def _validate(experiment: "Experiment", dataset: "Dataset", stages: "Stages", memory: "Memory") -> "Outcome":
+    from mnist_exp.search.reporting import current_reporter
+
+    reporter = current_reporter()
+    return experiment.run(dataset, stages, memory, reporter.progress if reporter else None)
+
+
+def _cross_validate(
+    experiment: "Experiment", dataset: "Dataset", folds: int, stages: "Stages", memory: "Memory"
+) -> "Outcome":
+    """Fit once for each fold on the others; the outcome is of all training images, each predicted unseen."""
+    from mnist_exp.search.folds import join_folds, split_folds
+    from mnist_exp.search.reporting import current_reporter
+
+    reporter = current_reporter()
+    outcomes, scores = [], []
+    seconds: dict[str, float] = {}
+    for fold in split_folds(dataset, folds, experiment.sizes["split_seed"]):
+        outcomes.append(experiment.run(fold, stages, memory, None))
+        seconds = {name: seconds.get(name, 0.0) + value for name, value in stages.seconds.items() if name != "load"}
+        scores.append(outcomes[-1].metrics["val"]["accuracy"])
+        if reporter:
+            reporter.fold(scores, folds)
+    stages.seconds |= seconds
+    return join_folds(outcomes, dataset, experiment.seed)

@@ -1,0 +1,322 @@
+"""`search=` as a person meets it: a process of its own, on the bundled digits."""
+
+import csv
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import CompactHydraException
+from omegaconf.errors import OmegaConfBaseException
+from sklearn.linear_model import SGDClassifier
+from sklearn.neural_network import MLPClassifier
+
+from mnist_exp import models, train
+from mnist_exp.config import CONF, build, explain
+from mnist_exp.data import digits as digits_source
+from mnist_exp.data import load
+from mnist_exp.errors import Pruned
+from mnist_exp.runs import Run, find_runs
+from mnist_exp.search.folds import join_folds, split_folds
+
+ROOT = Path(__file__).parents[1]
+DIGITS = ["dataset=digits", "n_jobs=1", "hydra.sweep.dir=sweep"]
+FOREST = [*DIGITS, "model=rf", "dataset.train_size=300", "model.n_estimators=interval(5,15)"]
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Start `mnist_exp.train` in an empty folder, with an empty cache."""
+    monkeypatch.setenv("MNIST_EXP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    home = tmp_path / "home"
+    home.mkdir()
+    processes = []
+
+    def command(*words, warnings="error"):
+        line = [sys.executable, "-W", warnings, "-m", "mnist_exp.train", *words]
+        process = subprocess.Popen(line, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        processes.append(process)
+        return process
+
+    command.home = home
+    yield command
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def finish(start):
+    def run(*words, **options):
+        process = start(*words, **options)
+        stdout, stderr = process.communicate(timeout=180)
+        return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
+
+    run.home = start.home
+    return run
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Search in this process, which saves seconds: a function from words to the sweep folder."""
+    monkeypatch.setenv("MNIST_EXP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        GlobalHydra.instance().clear()
+        hydra = Hydra.create_main_hydra2("train", create_config_search_path(str(CONF)))
+        try:
+            hydra.multirun("train", train.job.__wrapped__, [*words, "hydra.job.chdir=false"])
+        finally:
+            GlobalHydra.instance().clear()
+        return tmp_path / "sweep"
+
+    yield run
+    logging.shutdown()
+
+
+def rows(folder):
+    with (folder / "summary.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_search_over_models_leaves_light_trials_the_winner_and_a_report(finish):
+    words = [*DIGITS, "model=sgd,rf", "search=tpe", "search.n_trials=6"]
+    done = finish(*words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "sweep\n"
+    sweep = finish.home / "sweep"
+    expected = (
+        "best history.png importances.png optimization_results.yaml parallel.png report.html slice.png summary.csv"
+    )
+    assert set(expected.split()) <= {path.name for path in sweep.iterdir()}
+    for row in rows(sweep):
+        run = Run(sweep / row["folder"])
+        assert float(row["value"]) == run.metrics["val"]["accuracy"]
+        assert run.config["dataset"]["val_size"] == run.metrics["data"]["n_val"] == 1297 // 6
+        assert run.metrics["data"]["n_test"] == 0
+        assert {path.name for path in run.path.iterdir()} == {
+            ".hydra", "status.json", "metrics.json", "intervals.json", "predictions_val.npz", "train.log"
+        }  # fmt: skip
+    assert rows(sweep)[0]["model"] == "sgd"
+    assert float(rows(sweep)[0]["model.alpha"]) == build_sgd().estimator.alpha
+    results = yaml.safe_load((sweep / "optimization_results.yaml").read_text())
+    assert results["best_value"] == max(float(row["value"]) for row in rows(sweep))
+    check_the_winner(finish, sweep, done.stderr)
+
+
+def build_sgd():
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return build(compose("train", ["dataset=digits", "model=sgd"]))
+
+
+def check_the_winner(finish, sweep, stderr):
+    """`best/` is an ordinary run on all training data, `latest` points there, and the command told repeats it."""
+    best = Run(sweep / "best")
+    assert best.state == "completed"
+    assert (best.metrics["data"]["n_train"], best.metrics["data"]["n_test"]) == (1297, 500)
+    assert (best.path / "model.skops").exists()
+    assert (finish.home / "outputs" / "latest").resolve() == best.path.resolve()
+    command = next(line for line in stderr.splitlines() if line.startswith("again: ")).split()[4:]
+    done = finish(*command, "hydra.run.dir=again")
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(
+        Run(finish.home / "again").predictions("test").prediction, best.predictions("test").prediction
+    )
+
+
+def test_features_are_extracted_once_in_a_search_and_shared_by_its_workers(finish):
+    words = [*DIGITS, "model=sgd", "search=random", "search.n_trials=6", "search.n_jobs=2", "search.refit=false"]
+    done = finish(*words)
+    assert done.returncode == 0, done.stderr
+    logs = [(run.path / "train.log").read_text() for run in find_runs(finish.home / "sweep")]
+    assert len(logs) == 6
+    assert sum("features " in log for log in logs) == 1
+    assert not (finish.home / "sweep" / "best").exists()
+
+
+def test_a_pruned_trial_says_so_everywhere_and_the_report_counts_what_was_saved(here):
+    words = ["model=rf", "model.max_depth=int(interval(1,16))", "model.n_estimators=20", "search=random"]
+    sweep = here(*DIGITS, *words, "search.pruner=median", "search.n_trials=14", "search.refit=false")
+    pruned = [row for row in rows(sweep) if row["state"] == "pruned"]
+    assert pruned
+    assert {Run(sweep / row["folder"]).state for row in pruned} == {"pruned"}
+    assert (sweep / "pruning.png").exists()
+
+
+def test_folds_score_every_training_image_unseen(here):
+    words = [
+        *FOREST,
+        "search=random",
+        "search.folds=3",
+        "search.pruner=wilcoxon",
+        "search.n_trials=4",
+        "search.refit=false",
+    ]
+    sweep = here(*words)
+    first = Run(sweep / "0")
+    assert (first.metrics["data"]["n_val"], first.config["dataset"]["val_size"]) == (300, None)
+    predictions = first.predictions("val")
+    assert len(set(predictions.index)) == 300
+    assert float(rows(sweep)[0]["value"]) == pytest.approx((predictions.label == predictions.prediction).mean())
+
+
+def test_two_objectives_leave_a_front(here):
+    words = [*FOREST, "search=nsga2", "search.n_trials=5", "search.metric=[val.accuracy,model.bytes]"]
+    sweep = here(*words)
+    solutions = yaml.safe_load((sweep / "optimization_results.yaml").read_text())["solutions"]
+    assert solutions
+    assert all(float(row["value_1"]) == Run(sweep / row["folder"]).metrics["model"]["bytes"] for row in rows(sweep))
+    assert (sweep / "pareto.png").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_killed_search_resumes_and_no_folder_is_overwritten(start, finish):
+    words = [*FOREST, "search=random", "search.n_trials=5", "search.refit=false"]
+    process = start(*words)
+    journal = start.home / "sweep" / "study.journal"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (journal.exists() and journal.read_text().count('"worker"') >= 3):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = {path: path.read_bytes() for path in (start.home / "sweep").glob("[01]/status.json")}
+    done = finish(*words)
+    assert done.returncode == 0, done.stderr
+    assert all(path.read_bytes() == content for path, content in before.items())
+    found = rows(start.home / "sweep")
+    assert sum(row["state"] == "completed" for row in found) == 5
+    for row in found:
+        folder = start.home / "sweep" / row["folder"]
+        assert not folder.exists() or Run(folder).state in (row["state"], "stale")
+    refused = finish(*words, "model.criterion=gini")
+    assert refused.returncode != 0
+    assert "model.criterion" in refused.stderr
+    assert "begun with choice(gini, entropy)" in refused.stderr
+
+
+def test_a_search_does_not_enter_a_folder_that_holds_a_grid(here):
+    here(*DIGITS, "hydra/sweeper=basic", "model=rf", "model.n_estimators=2,3")
+    with pytest.raises(SystemExit, match="holds a sweep already"):
+        here(*FOREST, "search=random")
+
+
+def test_a_plan_starts_nothing(here, capsys):
+    sweep = here(*DIGITS, "model=sgd,rf", "search=tpe", "search.plan=true")
+    said = capsys.readouterr()
+    for part in ("30 trials", "model.alpha", "model.n_estimators", "time and disk unknown"):
+        assert part in said.err
+    assert said.out == ""
+    assert not sweep.exists()
+
+
+MISTAKES = {
+    "search=nothing": ["nothing", "tpe"],
+    "search.metric=test.accuracy": ["test.accuracy", "never looks at the test set"],
+    "search.metric=val.acuracy": ["val.acuracy", "val.accuracy"],
+    "model.alpha=interval(0,1)": ["model.alpha", "n_estimators"],
+    "search.spaces=[]": ["nothing to search"],
+    "search.n_trials=many": ["n_trials", "many"],
+    "search.n_trialz=3": ["n_trialz", "n_trials"],
+    "search.pruner=sharp": ["pruner=sharp", "hyperband"],
+    "search.folds=1": ["search.folds=1"],
+    "search.storage='sqlite:////no/such/folder/a.db'": ["storage=sqlite", "cannot be opened"],
+    "dataset=digits,mnist": ["search over datasets"],
+}
+
+
+@pytest.mark.parametrize("word", MISTAKES)
+def test_a_mistake_is_named_in_a_short_message(here, word):
+    with pytest.raises((SystemExit, CompactHydraException, OmegaConfBaseException)) as caught:
+        here(*DIGITS, "model=rf", "search=random", word)
+    message = str(caught.value) if caught.type is SystemExit else explain(caught.value)
+    assert len(message.splitlines()) <= 10
+    for culprit in MISTAKES[word]:
+        assert culprit in message
+    assert not find_runs(Path.cwd())
+
+
+def test_a_parameter_that_the_model_refuses_fails_every_trial_and_the_reason_is_told(finish):
+    done = finish(*DIGITS, "model=rf", "model.criterion=choice(nonsense,folly)", "search=random", "search.n_trials=9")
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "The first, trial 0" in done.stderr
+    assert "The 'criterion' parameter" in done.stderr
+    states = [run.state for run in find_runs(finish.home)]
+    assert set(states) == {"failed"}
+    assert len(states) < 9
+
+
+# -- parts -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        SGDClassifier(max_iter=7, tol=None, average=True, random_state=0),
+        MLPClassifier([16], max_iter=7, n_iter_no_change=7, random_state=0),
+    ],
+)
+def test_a_fit_by_epochs_reports_each_and_learns_as_well(digits, estimator):
+    X, y = digits.train.images.reshape(400, -1) / 255.0, digits.train.labels
+    test = digits.test.images.reshape(200, -1) / 255.0
+    shares = []
+    models.fit(estimator, X, y, lambda share: None, shares.append)
+    staged = (estimator.predict(test) == digits.test.labels).mean()
+    assert shares == [epoch / 7 for epoch in range(1, 7)]
+    assert estimator.get_params()["random_state"] == 0
+    at_once = (estimator.fit(X, y).predict(test) == digits.test.labels).mean()
+    assert abs(staged - at_once) < 0.05
+
+
+def test_a_model_that_stops_by_itself_is_fitted_at_once():
+    rng = np.random.default_rng(0)
+    X, y = rng.random((60, 4)), rng.integers(0, 3, 60)
+    shares = []
+    models.fit(SGDClassifier(tol=1e-3, random_state=0), X, y, lambda share: None, shares.append)
+    assert shares == []
+
+
+def test_the_report_of_a_run_can_end_it(tmp_path):
+    run = Run.claim(tmp_path, [])
+    with pytest.raises(Pruned), run.recording():
+        raise Pruned("pruned after 20%")
+    assert (run.state, json.loads((tmp_path / "status.json").read_text())["error"]) == ("pruned", "pruned after 20%")
+
+
+def test_cached_validation_features_give_the_same_bits_as_the_pipeline(tmp_path):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        words = ["dataset=digits", "dataset.train_size=300", "dataset.val_size=200", "n_jobs=2", "model=knn"]
+        experiment = build(compose("train", [*words, f"cache_dir='{tmp_path.as_posix()}'"]))
+    dataset = experiment.load(with_test=False)
+    plain = experiment.run(dataset).predictions["val"]
+    for _ in range(2):
+        cached = experiment.run(dataset, memory=experiment.memory()).predictions["val"]
+        np.testing.assert_array_equal(plain.probability, cached.probability)
+
+
+def test_folds_cover_the_training_data_once():
+    dataset = load(digits_source(), train_size=100, with_test=False)
+    folds = list(split_folds(dataset, 4, 0))
+    assert [len(fold.train) + len(fold.val) for fold in folds] == [100] * 4
+    assert sorted(np.concatenate([fold.val.index for fold in folds])) == sorted(dataset.train.index)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        experiment = build(compose("train", ["dataset=digits", "model=sgd", "n_jobs=1"]))
+    joined = join_folds([experiment.run(fold) for fold in folds], dataset, 0)
+    np.testing.assert_array_equal(joined.predictions["val"].label, dataset.train.labels)
+    assert joined.metrics["val"]["accuracy"] > 0.8
