@@ -14,3 +14,4 @@ format:
 	.venv/bin/ruff check --fix . && .venv/bin/ruff format .
 benchmark:
 	$(PYTHON) scripts/benchmark.py
+	$(PYTHON) scripts/benchmark_search.py

@@ -10,7 +10,7 @@ import numpy as np
 
 from mnist_exp.files import write_bytes, write_text
 from mnist_exp.report.figures import png
-from mnist_exp.report.page import data_uri, render
+from mnist_exp.report.page import render
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ def write_report(folder: Path, study: "Study", metrics: Sequence[str]) -> None:
     for name, title, figure in figures(study, metrics):
         picture = png(figure)
         write_bytes(folder / f"{name}.png", picture)
-        pictures.append((title, data_uri(picture)))
+        pictures.append((title, picture))
     trials = study.get_trials(deepcopy=False)
     keys = _keys(trials)
     rows = [
@@ -162,9 +162,9 @@ def _show_the_better(axes: "Axes", values: Sequence[float], maximize: bool) -> N
     """Keep a few hopeless trials from pressing all others into a line: they fall off, and a note counts them."""
     sign = 1 if maximize else -1
     signed = sign * np.asarray(values)
-    middle, best = np.median(signed), signed.max()
-    edge = middle - 4 * (best - middle)
-    if (hidden := int((signed < edge).sum())) and best > middle:
+    low, best = np.quantile(signed, 0.15), signed.max()
+    edge = low - 0.5 * (best - low)
+    if (hidden := int((signed < edge).sum())) and best > low:
         limits = sorted((sign * edge, sign * (best + 0.06 * (best - edge))))
         axes.set_ylim(*limits)
         axes.annotate(
