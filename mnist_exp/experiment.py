@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -134,7 +133,7 @@ def _fit(
     stages.seconds |= prepared.seconds
     told = None
     if report is not None and val is not None:
-        told = partial(_tell, report, estimator, _val_features(memory, prepared.features, val, n_jobs), val, n_jobs)
+        told = _Teller(report, estimator, _val_features(memory, prepared.features, val, n_jobs), val, n_jobs)
     with stages("fit", "{:,} x {:,}".format(*prepared.X.shape)) as advance, _refusals_named("model"):
         models.fit(estimator, prepared.X, prepared.y, advance, told)
     return models.assemble(prepared.features, estimator), len(prepared.y)
@@ -172,13 +171,24 @@ def _evaluate_val(pipeline: Pipeline, val: Split, memory: Memory, n_jobs: int) -
     return _predictions(pipeline[-1], _val_features(memory, pipeline[0], val, n_jobs), val, n_jobs)
 
 
-def _tell(report: Report, estimator: Any, X: NDArray[np.float32], val: Split, n_jobs: int, share: float) -> None:
-    jobs = getattr(estimator, "n_jobs", None)
-    if jobs is not None:
-        estimator.set_params(n_jobs=1)  # threads share out images instead, as in `assemble`
-    report(share, float((models.predict(estimator, X, n_jobs)[0] == val.labels).mean()))
-    if jobs is not None:
-        estimator.set_params(n_jobs=jobs)
+class _Teller:
+    """Evaluates a half-fitted estimator on validation data, each time twice as much has been done as at the last."""
+
+    def __init__(self, report: Report, estimator: Any, X: NDArray[np.float32], val: Split, n_jobs: int) -> None:
+        self._report, self._estimator, self._X, self._val, self._n_jobs = report, estimator, X, val, n_jobs
+        self._last = 0.0
+
+    def __call__(self, share: float) -> None:
+        if share < 2 * self._last:
+            return
+        self._last = share
+        jobs = getattr(self._estimator, "n_jobs", None)
+        if jobs is not None:
+            self._estimator.set_params(n_jobs=1)  # threads share out images instead, as in `assemble`
+        predicted = models.predict(self._estimator, self._X, self._n_jobs)[0]
+        if jobs is not None:
+            self._estimator.set_params(n_jobs=jobs)
+        self._report(share, float((predicted == self._val.labels).mean()))
 
 
 @contextmanager

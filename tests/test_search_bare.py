@@ -394,7 +394,7 @@ def test_a_trial_that_kills_its_process_fails_and_the_search_goes_on(start):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_killed_search_resumes_to_its_total(start, n_jobs):
     words = [n_trials(8), "x=interval(0,1)", "sleep=0.3", f"hydra.sweeper.n_jobs={n_jobs}"]
     process = start(*words)

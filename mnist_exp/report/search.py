@@ -105,6 +105,7 @@ def history_figure(study: "Study", trials: "Sequence[FrozenTrial]", metric: str)
         last = [trial.intermediate_values[max(trial.intermediate_values)] for trial in pruned]
         axes.scatter([t.number for t in pruned], last, color=GREY, marker="x", s=28, label="pruned, last value")
     axes.set(xlabel="trial", ylabel=metric)
+    axes.locator_params(axis="x", integer=True)
     _show_the_better(axes, values, study.direction.name == "MAXIMIZE")
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
