@@ -184,7 +184,7 @@ def test_two_objectives_leave_a_front(here):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.slow
 def test_a_killed_search_resumes_and_no_folder_is_overwritten(start, finish):
     words = [*FOREST, "search=random", "search.n_trials=5", "search.refit=false"]
     process = start(*words)

@@ -26,3 +26,7 @@ def test_a_wheel_carries_the_configuration_and_the_console_scripts(tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / done.stdout.strip() / "report.html").exists()
     assert subprocess.run([scripts / "mnist-exp-verify", "latest"], cwd=tmp_path, check=False).returncode == 0
+    search = [scripts / "mnist-exp-train", *words, "search=tpe", "search.n_trials=2", "search.n_jobs=2"]
+    done = subprocess.run(search, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / done.stdout.strip() / "best" / "report.html").exists()

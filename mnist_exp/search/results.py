@@ -5,6 +5,7 @@ import io
 import os
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from mnist_exp.errors import UserError
 from mnist_exp.files import write_text
 from mnist_exp.progress import stderr_console
 from mnist_exp.runs import Run
-from mnist_exp.search.claims import Claims
+from mnist_exp.search.claims import Claims, Process
 from mnist_exp.search.settings import Settings
 from mnist_exp.search.space import Space
 from mnist_exp.search.watch import state_word
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mnist_exp.search.sweep import Application
 
 RESULTS, SUMMARY, BEST = "optimization_results.yaml", "summary.csv", "best"
+REFIT = "refit"  # the study's note of who runs the winner again
 
 
 def conclude(application: "Application", settings: Settings, claims: Claims, space: Space) -> None:
@@ -101,14 +103,18 @@ def refit_words(trial: "FrozenTrial", space: Space, settings: Settings) -> list[
 def _refit(application: "Application", claims: Claims, words: list[str], number: int) -> None:
     """Run the winner as an ordinary job in `best/`; an earlier winner there, or a dead process's run, makes way."""
     folder = application.folder / BEST
+    mine = Process.of(os.getpid())
     with claims.lock:
+        claimed = claims.study.user_attrs.get(REFIT)
+        if claimed and Process(**claimed) != mine and not Process(**claimed).dead():
+            return  # two processes ended their last trials together
         if (folder / "status.json").exists():
             run = Run(folder)
             if run.state == "running" or (run.state == "completed" and run.overrides == words):
                 return
         if folder.exists():
             folder.rename(next(path for i in range(1, 10**6) if not (path := folder.with_name(f"{BEST}-{i}")).exists()))
-        folder.mkdir()
+        claims.study.set_user_attr(REFIT, asdict(mine))
     launcher = application.launcher()
     (result,) = launcher.launch([[*words, f"hydra.sweep.subdir={BEST}"]], initial_job_idx=number)
     try:
