@@ -26,6 +26,9 @@ COUNT = [Interval(Integral, 1, None, closed="left")]
 
 def chain(**steps: BaseEstimator) -> Pipeline:
     """Join named steps into a pipeline; not a list of them, so that a configuration can override an option of one."""
+    for name, step in steps.items():
+        if not hasattr(step, "transform"):
+            raise UserError(f"features.{name} must be a transformer such as PCA, not {step!r}")
     return Pipeline(list(steps.items()))
 
 
@@ -193,10 +196,8 @@ def _upright(images: Images, scratch: Scratch) -> Float32:
     moment = np.multiply(images, x, out=scratch("moment", images.shape)).sum(axis=2)
     ink = images.sum(axis=2, dtype=np.float32)
     mass = ink.sum(axis=1, keepdims=True)
-    centre_y, centre_x = (
-        _ratio((ink * y).sum(axis=1, keepdims=True), mass),
-        _ratio(moment.sum(axis=1, keepdims=True), mass),
-    )
+    centre_y = _ratio((ink * y).sum(axis=1, keepdims=True), mass)
+    centre_x = _ratio(moment.sum(axis=1, keepdims=True), mass)
     dy = y - centre_y
     slope = _ratio((moment * dy).sum(axis=1, keepdims=True), (ink * dy**2).sum(axis=1, keepdims=True))
     rows, cols = scratch("rows", images.shape), scratch("cols", images.shape)

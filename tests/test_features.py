@@ -163,3 +163,5 @@ def test_a_chain_is_a_pipeline_of_the_steps_in_their_order(images):
     assert list(steps.named_steps) == ["pixels", "pca"]
     assert (found.dtype, found.shape) == (np.float32, (150, 5))
     np.testing.assert_array_equal(found, clone(steps).fit_transform(images[:, 6:18, 6:18]))
+    with pytest.raises(UserError, match=r"features\.pca must be a transformer"):
+        chain(pixels=Pixels(), pca=None)
