@@ -30,7 +30,7 @@ class Augmentation(Protocol):
         """Return uint8 (m * n, h, w)."""
 
 
-Report = Callable[[float, float], None]  # takes the share of the fit that is done, and the validation accuracy there
+Report = Callable[[int, float, float], None]  # takes the stages of the fit done, their share, the accuracy there
 
 
 @dataclass(frozen=True)
@@ -172,23 +172,19 @@ def _evaluate_val(pipeline: Pipeline, val: Split, memory: Memory, n_jobs: int) -
 
 
 class _Teller:
-    """Evaluates a half-fitted estimator on validation data, each time twice as much has been done as at the last."""
+    """Evaluates a half-fitted estimator on validation data."""
 
     def __init__(self, report: Report, estimator: Any, X: NDArray[np.float32], val: Split, n_jobs: int) -> None:
         self._report, self._estimator, self._X, self._val, self._n_jobs = report, estimator, X, val, n_jobs
-        self._last = 0.0
 
-    def __call__(self, share: float) -> None:
-        if share < 2 * self._last:
-            return
-        self._last = share
+    def __call__(self, stage: int, share: float) -> None:
         jobs = getattr(self._estimator, "n_jobs", None)
         if jobs is not None:
             self._estimator.set_params(n_jobs=1)  # threads share out images instead, as in `assemble`
         predicted = models.predict(self._estimator, self._X, self._n_jobs)[0]
         if jobs is not None:
             self._estimator.set_params(n_jobs=jobs)
-        self._report(share, float((predicted == self._val.labels).mean()))
+        self._report(stage, share, float((predicted == self._val.labels).mean()))
 
 
 @contextmanager

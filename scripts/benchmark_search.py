@@ -43,8 +43,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", help="framework, parallel, killed, pruning; default: all")
     parser.add_argument("--other", help="a python that has hydra-optuna-sweeper 1.3.0 and the Optuna it wants")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--dataset", nargs="*", default=["dataset=digits"], help="words that name the data for pruning")
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    data = ["dataset=mnist", "dataset.train_size=6000"]
+    parser.add_argument("--dataset", nargs="*", default=data, help="words that name the data for pruning")
     arguments = parser.parse_args()
     parts = arguments.parts or ["framework", "parallel", "killed", "pruning"]
     with tempfile.TemporaryDirectory() as folder:
@@ -160,9 +161,9 @@ def killed(home: Path) -> None:
         sys.exit("killed: trials were lost or repeated")
 
 
-def pruning(home: Path, seeds: int, data: Sequence[str]) -> None:
+def pruning(home: Path, seeds: Sequence[int], data: Sequence[str]) -> None:
     """Print cpu time, start-up and all, and best validation accuracy of a 30-trial forest search with each pruner."""
-    for seed in range(seeds):
+    for seed in seeds:
         found = {}
         for pruner in ("none", "median", "hyperband"):
             folder = home / f"{pruner}{seed}"

@@ -9,7 +9,7 @@ from mnist_exp.errors import Pruned
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
-STEPS = 10  # the stages at which trials are compared are tenths of their own budget
+STEPS = 10  # a job that tells shares of its work is compared with others at tenths
 
 
 class Reporter:
@@ -23,7 +23,18 @@ class Reporter:
         step = int(share * STEPS + 1e-9)
         if self._step < step < STEPS:
             self._step = step
-            self._report(step, value, share)
+            self.stage(step, share, value)
+
+    def stage(self, stage: int, share: float, value: float) -> None:
+        """Report the value reached after a number of stages, likewise.
+
+        Ten trees are compared with ten trees, however many each trial would grow: else small forests, which are
+        worse after a tenth of their trees, would be pruned in favour of large ones.
+        """
+        self._trial.report(value, stage)
+        if share < 1 and self._trial.should_prune():
+            self._trial.set_user_attr("share", share)
+            raise Pruned(f"pruned after {share:.0%}")
 
     def fold(self, scores: Sequence[float], folds: int) -> None:
         """Report the scores of the folds evaluated so far, likewise.
@@ -32,13 +43,7 @@ class Reporter:
         """
         value = scores[-1] if self._paired else sum(scores) / len(scores)
         if len(scores) < folds or self._paired:
-            self._report(len(scores), value, len(scores) / folds)
-
-    def _report(self, step: int, value: float, share: float) -> None:
-        self._trial.report(value, step)
-        if share < 1 and self._trial.should_prune():
-            self._trial.set_user_attr("share", share)
-            raise Pruned(f"pruned after {share:.0%}")
+            self.stage(len(scores), len(scores) / folds, value)
 
 
 _current: Reporter | None = None

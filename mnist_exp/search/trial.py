@@ -106,7 +106,7 @@ def _validate(experiment: "Experiment", dataset: "Dataset", stages: "Stages", me
     from mnist_exp.search.reporting import current_reporter
 
     reporter = current_reporter()
-    return experiment.run(dataset, stages, memory, reporter.progress if reporter else None)
+    return experiment.run(dataset, stages, memory, reporter.stage if reporter else None)
 
 
 def _cross_validate(
