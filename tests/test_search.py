@@ -149,12 +149,17 @@ def test_features_are_extracted_once_in_a_search_and_shared_by_its_workers(finis
     assert not (finish.home / "sweep" / "best").exists()
 
 
-def test_a_pruned_trial_says_so_everywhere_and_the_report_counts_what_was_saved(here):
+@pytest.mark.parametrize("metric", ["val.accuracy", "val.log_loss"])
+def test_the_worse_trials_are_pruned_and_say_so_everywhere(here, metric):
     words = ["model=rf", "model.max_depth=int(interval(1,16))", "model.n_estimators=20", "search=random"]
-    sweep = here(*DIGITS, *words, "search.pruner=median", "search.n_trials=14", "search.refit=false")
+    words += ["search.n_trials=14", "search.refit=false", f"search.metric={metric}"]
+    sweep = here(*DIGITS, *words, "search.pruner=median")
     pruned = [row for row in rows(sweep) if row["state"] == "pruned"]
     assert pruned
     assert {Run(sweep / row["folder"]).state for row in pruned} == {"pruned"}
+    completed = [row for row in rows(sweep) if row["state"] == "completed"]
+    depth, of_pruned = (np.mean([int(row["model.max_depth"]) for row in found]) for found in (completed, pruned))
+    assert of_pruned < depth
     assert (sweep / "pruning.png").exists()
 
 
@@ -235,6 +240,8 @@ MISTAKES = {
     "search.n_trialz=3": ["n_trialz", "n_trials"],
     "search.pruner=sharp": ["pruner=sharp", "hyperband"],
     "search.folds=1": ["search.folds=1"],
+    "search.pruner=wilcoxon": ["search.pruner=wilcoxon", "search.folds=5"],
+    "search.pruner=median search.metric=time.fit_s": ["search.pruner=median", "time.fit_s", "pruner=none"],
     "search.storage='sqlite:////no/such/folder/a.db'": ["storage=sqlite", "cannot be opened"],
     "dataset=digits,mnist": ["search over datasets"],
 }
@@ -243,7 +250,7 @@ MISTAKES = {
 @pytest.mark.parametrize("word", MISTAKES)
 def test_a_mistake_is_named_in_a_short_message(here, word):
     with pytest.raises((SystemExit, CompactHydraException, OmegaConfBaseException)) as caught:
-        here(*DIGITS, "model=rf", "search=random", word)
+        here(*DIGITS, "model=rf", "search=random", *word.split(" "))
     message = str(caught.value) if caught.type is SystemExit else explain(caught.value)
     assert len(message.splitlines()) <= 10
     for culprit in MISTAKES[word]:

@@ -264,11 +264,13 @@ def pareto_figure(study: "Study", complete: "Sequence[FrozenTrial]", metrics: Se
 
 def pruning_figure(complete: "Sequence[FrozenTrial]", pruned: "Sequence[FrozenTrial]") -> "Figure":
     """Seconds spent, and those that the pruned trials would have taken, had each gone on as fast as it began."""
+    from mnist_exp.search.reporting import SAVED
+
     figure = _figure(8, 1.9)
     axes = figure.subplots()
     spent = sum(trial.duration.total_seconds() for trial in complete if trial.duration)
-    begun = [(trial.duration.total_seconds(), trial.user_attrs.get("share", 1.0)) for trial in pruned if trial.duration]
-    lost, saved = sum(seconds for seconds, _ in begun), sum(seconds / share - seconds for seconds, share in begun)
+    lost = sum(trial.duration.total_seconds() for trial in pruned if trial.duration)
+    saved = sum(trial.user_attrs.get(SAVED, 0.0) for trial in pruned)  # none known of those that a job ended by itself
     left = 0.0
     for seconds, name, colour in (
         (spent, f"{len(complete)} completed", BLUE),
