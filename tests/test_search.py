@@ -236,6 +236,8 @@ MISTAKES = {
     "search.metric=val.acuracy": ["val.acuracy", "val.accuracy"],
     "model.alpha=interval(0,1)": ["model.alpha", "n_estimators"],
     "search.spaces=[]": ["nothing to search"],
+    "search=grid": ["nothing to search", "model.max_depth=4,8"],
+    "search.timeout=soon": ["timeout=soon"],
     "search.n_trials=many": ["n_trials", "many"],
     "search.n_trialz=3": ["n_trialz", "n_trials"],
     "search.pruner=sharp": ["pruner=sharp", "hyperband"],

@@ -146,9 +146,10 @@ def test_a_grid_over_an_interval_is_refused(sweep):
         sweep("hydra/sweeper/sampler=grid", "x=interval(0,1)")
 
 
-def test_several_objectives_leave_the_solutions_that_none_dominates(sweep):
-    words = ["hydra.sweeper.direction=[minimize,minimize]", "x=interval(-5,5)", "hydra/sweeper/sampler=nsgaii"]
-    found = sweep(n_trials(10), *words, job=lambda cfg: [cfg.x**2, (cfg.x - 2) ** 2])
+@pytest.mark.parametrize("sampler", ["nsgaii", "tpe"])
+def test_several_objectives_leave_the_solutions_that_none_dominates(sweep, sampler):
+    words = ["hydra.sweeper.direction=[minimize,minimize]", "x=interval(-5,5)", f"hydra/sweeper/sampler={sampler}"]
+    found = sweep(n_trials(14), *words, job=lambda cfg: [cfg.x**2, (cfg.x - 2) ** 2])
     values = [tuple(solution["values"]) for solution in found.results["solutions"]]
     assert len(values) > 1
     assert not any(a != b and a[0] <= b[0] and a[1] <= b[1] for a in values for b in values)

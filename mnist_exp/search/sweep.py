@@ -211,7 +211,7 @@ def _sampler(settings: Settings, begun: int) -> "BaseSampler":
         return RandomSampler(seed)  # every point of a grid is queued
     kind = settings.sampler.func
     if kind is TPESampler and keywords.get("multivariate") is not False:
-        keywords.setdefault("group", True)
+        keywords = {"multivariate": True, "group": True, **keywords}
     if seed is not None:
         keywords["seed"] = (
             seed if kind is QMCSampler else int(np.random.SeedSequence([seed, begun]).generate_state(1)[0])
@@ -224,9 +224,10 @@ def _check(space: Space, settings: Settings) -> None:
     """Compose every branch once, so that a wrong key is named before anything runs."""
     searched = [*space.choices, *(key for choices in space.branches() for key in space.parameters(choices))]
     if settings.typed and not searched and not settings.custom_search_space:
+        example = "model.max_depth=4,8" if settings.grid else "model.alpha='tag(log, interval(1e-6, 1e-2))'"
         raise UserError(
-            "there is nothing to search: what is chosen has no space of its own, or the command line fixes all of it; "
-            "give some values, such as model.alpha='tag(log, interval(1e-6, 1e-2))'"
+            "there is nothing to search: what is chosen has no space that this search takes, or the command line fixes "
+            f"all of it; give some values, such as {example}"
         )
     if getattr(getattr(settings.sampler, "func", None), "__name__", "") == "GPSampler" and not find_spec("torch"):
         raise UserError("the Gaussian process needs PyTorch: pip install torch, or take another search")
