@@ -1,5 +1,6 @@
 """What a person sees while a search runs: a line for each trial, and on a terminal a bar below them."""
 
+import os
 import sys
 import time
 from types import TracebackType
@@ -49,6 +50,11 @@ class Watch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            folder = os.path.relpath(self._claims.folder)
+            self._console.print(
+                f"interrupted; to go on: the same command with hydra.sweep.dir={folder}", soft_wrap=True
+            )
 
     def show(self) -> None:
         """Print a line for each trial that has ended since the last call."""
