@@ -101,6 +101,7 @@ class NsgaII(Sampler):
     mutation_prob: float | None = None
     crossover_prob: float = 0.9
     swapping_prob: float = 0.5
+    constraints_func: Any = None
 
 
 @dataclass
