@@ -153,14 +153,13 @@ def _differences(recorded: Mapping[str, str], wanted: Mapping[str, str]) -> list
 def _pruner(settings: "Settings") -> "BasePruner":
     from optuna import pruners
 
-    from mnist_exp.search.reporting import STEPS
-
     with quiet():
         match settings.pruner:
             case "median":
                 return pruners.MedianPruner(n_startup_trials=4)
             case "hyperband":
-                return pruners.HyperbandPruner(min_resource=1, max_resource=STEPS, reduction_factor=3)
+                # up to 8: two brackets, of which a third goes on after stages 1, 3, 9 ... or after 3, 9 ...
+                return pruners.HyperbandPruner(min_resource=1, max_resource=8, reduction_factor=3)
             case "wilcoxon":
                 return pruners.WilcoxonPruner(p_threshold=0.1)
             case _:
