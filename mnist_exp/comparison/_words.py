@@ -9,11 +9,6 @@ from mnist_exp.comparison._seeds import FEW_SEEDS, Group
 from mnist_exp.statistics import Interval
 
 
-def plain(text: str) -> str:
-    """Text from a folder without what could steer a terminal or break a line."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-
-
 def percent(share: float, interval: Interval | None) -> str:
     """An accuracy and its interval in per cent."""
     bounds = f" [{100 * interval.low:.2f}, {100 * interval.high:.2f}]" if interval else ""
