@@ -359,7 +359,7 @@ def _parts(arrays: NpzFile) -> dict[str, ZipInfo]:
 def _check_size(arrays: NpzFile) -> None:
     unpacked = sum(part.file_size for part in _parts(arrays).values())
     if unpacked > MOST_UNPACKED:
-        raise UserError(f"it unpacks to {unpacked / 1e9:.1f} GB")
+        raise UserError(f"it unpacks to {unpacked / 1e6:,.0f} MB")
 
 
 def parse_yaml(text: str) -> Any:
