@@ -4,6 +4,7 @@ import json
 import os
 import re
 import socket
+import stat
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,10 +15,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
+from zipfile import ZipInfo
 
 import numpy as np
 import psutil
 import yaml
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from mnist_exp.errors import Pruned, UserError
@@ -29,10 +32,13 @@ HEARTBEAT_SECONDS = 30
 _YAML_LOADER = getattr(
     yaml, "CSafeLoader", yaml.SafeLoader
 )  # libyaml's, where PyYAML was built with it: five times faster
+MOST_TEXT = 64 * 2**20  # bytes of a text file in a run folder, far more than any run writes
+MOST_UNPACKED = 2**30  # bytes of a predictions file
 STALE_SECONDS = 120  # a run on another host whose status was not touched for so long is taken for dead
 
 State = Literal["running", "completed", "failed", "interrupted", "pruned", "stale"]
 SplitName = Literal["test", "val"]
+Labels = dict[tuple[int, int], NDArray[Any]]  # by checksum (CRC-32) and size in bytes, as a zip file lists them
 
 _SECRET = re.compile(
     r"(?<=://)([^:/@\s]*):[^@\s]+@|((?:password|passwd|secret|token|auth)\w*[=:])[^\s,}\]]+", re.IGNORECASE
@@ -133,13 +139,13 @@ class Run:
     def status(self) -> Status:
         """The status as written; raises UserError where it cannot be read as one."""
         try:
-            content = json.loads(self._status_path.read_text(encoding="utf-8"))
-            status = Status(**content)
-        except (OSError, ValueError, TypeError) as error:
-            raise UserError(f"{self.path} is not a readable run: {self._status_path.name}: {error}") from error
-        if status.schema != SCHEMA:
-            raise UserError(f"{self.path} has run schema {status.schema}; this version reads {SCHEMA}")
-        return status
+            content = json.loads(_read_text(self._status_path))
+            schema = content["schema"]
+            if schema == SCHEMA:
+                return Status(**content)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{self.path} is not a readable run: {self._status_path.name}: {error!r}") from error
+        raise UserError(f"{self.path} has run schema {schema}; this version reads {SCHEMA}")
 
     @property
     def state(self) -> State:
@@ -179,6 +185,14 @@ class Run:
     def choices(self) -> dict[str, str]:
         """Which option of each configuration group this run took: `{"model": "rf", ...}`."""
         return dict(self._read_yaml("hydra.yaml")["hydra"]["runtime"]["choices"])
+
+    @property
+    def config_text(self) -> str:
+        """The composed configuration as it was written."""
+        try:
+            return _read_text(self.config_path)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.config_path} cannot be read: {error}") from error
 
     @property
     def config_path(self) -> Path:
@@ -226,16 +240,21 @@ class Run:
                 split_sha256=str(arrays["split_sha256"]),
             )
 
-    def answers(self, split: SplitName) -> tuple[NDArray[Any], NDArray[Any], str]:
-        """Labels, predictions and the split's sha256 alone, in a third of the time."""
+    def answers(self, split: SplitName, known: Labels) -> tuple[NDArray[Any], NDArray[Any], str]:
+        """Labels, predictions and the split's sha256 alone; labels that another file brought are not unpacked again."""
         with self._arrays(split) as arrays:
-            return arrays["label"], arrays["prediction"], str(arrays["split_sha256"])
+            packed = _parts(arrays)["label.npy"]
+            checksum = packed.CRC, packed.file_size
+            if checksum not in known:
+                known[checksum] = arrays["label"]
+            return known[checksum], arrays["prediction"], str(arrays["split_sha256"])
 
     @contextmanager
-    def _arrays(self, split: SplitName) -> Iterator[Mapping[str, NDArray[Any]]]:
+    def _arrays(self, split: SplitName) -> Iterator[NpzFile]:
         path = self._predictions_path(split)
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                _check_size(arrays)
                 yield arrays
         except Exception as error:  # a damaged zip raises one of half a dozen unrelated types
             raise UserError(f"{path} cannot be read: {error}") from error
@@ -307,7 +326,7 @@ class Run:
     def _read_json(self, name: str) -> dict[str, Any]:
         path = self.path / name
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(_read_text(path))
         except (OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read: {error}") from error
         if not isinstance(content, dict):
@@ -317,9 +336,35 @@ class Run:
     def _read_yaml(self, name: str) -> Any:
         path = self.path / ".hydra" / name
         try:
-            return yaml.load(path.read_text(encoding="utf-8"), Loader=_YAML_LOADER)  # noqa: S506  (both are safe)
+            return parse_yaml(_read_text(path))
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def _read_text(path: Path) -> str:
+    """A file's text; what may come from anywhere is no device or pipe, which would never end, and of a bounded size."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError("not a regular file")
+    if found.st_size > MOST_TEXT:
+        raise OSError(f"{found.st_size / 1e6:.0f} MB are too many")
+    return path.read_text(encoding="utf-8")
+
+
+def _parts(arrays: NpzFile) -> dict[str, ZipInfo]:
+    """What the archive lists, before anything is unpacked."""
+    return {} if arrays.zip is None else {part.filename: part for part in arrays.zip.infolist()}
+
+
+def _check_size(arrays: NpzFile) -> None:
+    unpacked = sum(part.file_size for part in _parts(arrays).values())
+    if unpacked > MOST_UNPACKED:
+        raise UserError(f"it unpacks to {unpacked / 1e6:,.0f} MB")
+
+
+def parse_yaml(text: str) -> Any:
+    """YAML as plain data; raises yaml.YAMLError."""
+    return yaml.load(text, Loader=_YAML_LOADER)  # noqa: S506  (both are safe)
 
 
 def _savez(path: Path, arrays: Mapping[str, Any]) -> None:
