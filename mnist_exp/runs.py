@@ -21,7 +21,7 @@ import yaml
 from numpy.typing import NDArray
 
 from mnist_exp.errors import Pruned, UserError
-from mnist_exp.files import link_atomic, write_atomic, write_bytes, write_json, write_text
+from mnist_exp.files import link_atomic, write_atomic, write_bytes, write_json, write_new, write_text
 from mnist_exp.metrics import Predictions
 
 SCHEMA = 1
@@ -93,9 +93,12 @@ class Run:
             error=None,
             argv=[redact(word) for word in argv],
         )
-        with run._status_path.open("x", encoding="utf-8") as file:
-            json.dump(asdict(status), file, indent=2)
+        write_new(run._status_path, json.dumps(asdict(status), indent=2))
         return run
+
+    def withdraw(self) -> None:
+        """Leave the folder to be claimed again, for a job that starts over: its first process is gone for certain."""
+        self._status_path.unlink()
 
     def finish(self, state: State, error: str | None = None) -> None:
         """Write the final state; `completed` is the marker that everything else in the folder is whole."""
