@@ -156,8 +156,7 @@ class Run:
         if status.host != socket.gethostname():
             return time.time() - self._status_path.stat().st_mtime < STALE_SECONDS
         try:
-            # A process number is given out again; the start time tells two holders apart (roughly: clocks are set).
-            return abs(psutil.Process(status.pid).create_time() - status.pid_started) < 2
+            return not started_after(psutil.Process(status.pid), status.pid_started)
         except psutil.NoSuchProcess:
             return False
 
@@ -323,6 +322,14 @@ class Run:
             return yaml.load(path.read_text(encoding="utf-8"), Loader=_YAML_LOADER)  # noqa: S506  (both are safe)
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def started_after(process: psutil.Process, started: float) -> bool:
+    """Whether a process is a later holder of a number that one begun at `started` had.
+
+    A clock that is set back makes the same process seem to have started earlier, never later.
+    """
+    return process.create_time() > started + 2
 
 
 def _savez(path: Path, arrays: Mapping[str, Any]) -> None:

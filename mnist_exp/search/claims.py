@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from mnist_exp.errors import UserError
-from mnist_exp.runs import Run
+from mnist_exp.runs import Run, started_after
 from mnist_exp.search.study import quiet
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Process:
             return False
         try:
             process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.started) > 2 or process.status() == psutil.STATUS_ZOMBIE
+            return started_after(process, self.started) or process.status() == psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return True
 

@@ -18,33 +18,43 @@ log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 30
 PATIENCE_SECONDS = 300.0  # a restart of a server takes seconds, its move to another machine minutes
 RETRY_SECONDS = 1.0
+CLASHES = 10  # of processes that find an empty database together
 
 
 def open_database(address: str, patience: float = 0.0) -> "BaseStorage":
     """Open a database, for as long as `patience` if it does not answer; raises what its driver raises."""
-    from optuna.storages import RDBStorage, get_storage
-    from sqlalchemy.exc import OperationalError
+    from optuna.storages import get_storage
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+    began, clashes = time.monotonic(), 0
+    while True:
+        try:
+            storage = get_storage(_connect(address))
+        except OperationalError:
+            if time.monotonic() > began + patience:
+                raise
+        except (IntegrityError, ProgrammingError):  # another process makes the tables at this moment
+            clashes += 1
+            if clashes == CLASHES:
+                raise
+        else:
+            _make_patient(storage, redact(address))
+            return storage
+        time.sleep(RETRY_SECONDS)
+
+
+def _connect(address: str) -> "BaseStorage":
+    from optuna.storages import RDBStorage
 
     # A server that was started again has forgotten its connections.
     sqlite = address.startswith("sqlite")
     options: dict[str, Any] = {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            database = RDBStorage(
-                _with_driver(address),
-                engine_kwargs=options,
-                heartbeat_interval=HEARTBEAT_SECONDS,
-                grace_period=4 * HEARTBEAT_SECONDS,
-            )
-        except OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(RETRY_SECONDS)
-        else:
-            storage = get_storage(database)
-            _make_patient(storage, redact(address))
-            return storage
+    return RDBStorage(
+        _with_driver(address),
+        engine_kwargs=options,
+        heartbeat_interval=HEARTBEAT_SECONDS,
+        grace_period=4 * HEARTBEAT_SECONDS,
+    )
 
 
 def _with_driver(address: str) -> str:
