@@ -9,10 +9,10 @@ from itertools import count
 from pathlib import Path
 from shutil import which
 from sys import argv
-from typing import Any
+from typing import Any, cast
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from mnist_exp.config import explain, settle_auto
 from mnist_exp.errors import UserError
@@ -46,16 +46,16 @@ class Launch(Callback):
         """Do the same for a sweep, through the words from which every job's configuration is composed."""
         with _mistakes_end_the_command(), read_write(config), open_dict(config):
             _check_launcher(config)
-            words = config.hydra.overrides.task
+            words = task_words(config)
             launched.searching = config.get("search") is not None
             if config.dataset.name == "auto" or any(re.match(r"dataset=.*\bauto\b", word) for word in words):
                 choice = _decide(config)
-                config.hydra.overrides.task = _settle(list(words), choice)
+                words = config.hydra.overrides.task = _settle(words, choice)
                 settle_auto(config, choice)
             if launched.searching:
                 from mnist_exp.search.trial import prepare
 
-                config.hydra.overrides.task = [*config.hydra.overrides.task, *prepare(config)]
+                config.hydra.overrides.task = [*words, *prepare(config)]
                 if config.search.plan:
                     return
             named = "hydra.sweep.dir" in _keys(config)
@@ -94,6 +94,11 @@ class _mistakes_end_the_command:  # noqa: N801  (reads as the sentence it is)
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, UserError | OSError):
             raise SystemExit(f"error: {explain(error)}") from error
+
+
+def task_words(config: DictConfig) -> list[str]:
+    """The words of the command line as they were written: `${oc.env:...}` may stand for a password."""
+    return cast("list[str]", OmegaConf.to_container(config.hydra.overrides.task, resolve=False))
 
 
 def _keys(config: DictConfig) -> set[str]:

@@ -155,10 +155,7 @@ class Run:
     def _alive(self, status: Status) -> bool:
         if status.host != socket.gethostname():
             return time.time() - self._status_path.stat().st_mtime < STALE_SECONDS
-        try:
-            return not started_after(psutil.Process(status.pid), status.pid_started)
-        except psutil.NoSuchProcess:
-            return False
+        return alive(status.pid, status.pid_started)
 
     @property
     def exists(self) -> bool:
@@ -324,12 +321,17 @@ class Run:
             raise UserError(f"{path} cannot be read: {error}") from error
 
 
-def started_after(process: psutil.Process, started: float) -> bool:
-    """Whether a process is a later holder of a number that one begun at `started` had.
+def alive(pid: int, started: float) -> bool:
+    """Whether the process of this machine that had this number, and began then, still works.
 
-    A clock that is set back makes the same process seem to have started earlier, never later.
+    Numbers are given out again: a later start is another process. An earlier one is not, for a clock that was set back
+    makes the same process seem to have started earlier.
     """
-    return process.create_time() > started + 2
+    try:
+        process = psutil.Process(pid)
+        return process.create_time() <= started + 2 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _savez(path: Path, arrays: Mapping[str, Any]) -> None:

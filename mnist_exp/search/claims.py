@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from mnist_exp.errors import UserError
-from mnist_exp.runs import Run, started_after
+from mnist_exp.runs import Run, alive
 from mnist_exp.search.study import quiet
 
 if TYPE_CHECKING:
@@ -43,13 +43,7 @@ class Process:
 
     def dead(self) -> bool:
         """Whether it is known to be gone; of a process elsewhere nothing is known."""
-        if self.host != socket.gethostname():
-            return False
-        try:
-            process = psutil.Process(self.pid)
-            return started_after(process, self.started) or process.status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return True
+        return self.host == socket.gethostname() and not alive(self.pid, self.started)
 
 
 def finished(trial: "FrozenTrial") -> bool:

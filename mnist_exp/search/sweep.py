@@ -265,8 +265,7 @@ def _function(name: str | None) -> Callable[..., None] | None:
 
 def _refuse_password(config: DictConfig) -> None:
     """A password on the command line would be recorded in every folder."""
-    text = OmegaConf.to_yaml(config.hydra.sweeper, resolve=False) + " ".join(config.hydra.overrides.hydra)
-    text += " ".join(config.hydra.overrides.task)
+    text = OmegaConf.to_yaml({"sweeper": config.hydra.sweeper, "overrides": config.hydra.overrides}, resolve=False)
     if redact(text) != text:
         raise UserError(
             "the storage's address holds a password, which would be recorded with every trial: set an environment "
