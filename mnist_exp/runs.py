@@ -24,7 +24,7 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from mnist_exp.errors import Pruned, UserError
-from mnist_exp.files import link_atomic, write_atomic, write_bytes, write_json, write_text
+from mnist_exp.files import link_atomic, write_atomic, write_bytes, write_json, write_new, write_text
 from mnist_exp.metrics import Predictions
 
 SCHEMA = 1
@@ -99,9 +99,12 @@ class Run:
             error=None,
             argv=[redact(word) for word in argv],
         )
-        with run._status_path.open("x", encoding="utf-8") as file:
-            json.dump(asdict(status), file, indent=2)
+        write_new(run._status_path, json.dumps(asdict(status), indent=2))
         return run
+
+    def withdraw(self) -> None:
+        """Leave the folder to be claimed again, for a job that starts over: its first process is gone for certain."""
+        self._status_path.unlink()
 
     def finish(self, state: State, error: str | None = None) -> None:
         """Write the final state; `completed` is the marker that everything else in the folder is whole."""
@@ -158,11 +161,7 @@ class Run:
     def _alive(self, status: Status) -> bool:
         if status.host != socket.gethostname():
             return time.time() - self._status_path.stat().st_mtime < STALE_SECONDS
-        try:
-            # A process number is given out again; the start time tells two holders apart (roughly: clocks are set).
-            return abs(psutil.Process(status.pid).create_time() - status.pid_started) < 2
-        except psutil.NoSuchProcess:
-            return False
+        return alive(status.pid, status.pid_started)
 
     @property
     def exists(self) -> bool:
@@ -365,6 +364,19 @@ def _check_size(arrays: NpzFile) -> None:
 def parse_yaml(text: str) -> Any:
     """YAML as plain data; raises yaml.YAMLError."""
     return yaml.load(text, Loader=_YAML_LOADER)  # noqa: S506  (both are safe)
+
+
+def alive(pid: int, started: float) -> bool:
+    """Whether the process of this machine that had this number, and began then, still works.
+
+    Numbers are given out again: a later start is another process. An earlier one is not, for a clock that was set back
+    makes the same process seem to have started earlier.
+    """
+    try:
+        process = psutil.Process(pid)
+        return process.create_time() <= started + 2 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _savez(path: Path, arrays: Mapping[str, Any]) -> None:

@@ -108,12 +108,13 @@ def _refit(application: "Application", claims: Claims, words: list[str], number:
     mine = Process.of(os.getpid())
     with claims.lock:
         claimed = claims.study.user_attrs.get(REFIT)
-        if claimed and Process(**claimed) != mine and not Process(**claimed).dead():
+        run = Run(folder)
+        state = run.state if run.exists else None
+        ended = state in ("failed", "interrupted", "stale")
+        if claimed and Process(**claimed) != mine and not Process(**claimed).dead() and not ended:
             return  # two processes ended their last trials together
-        if (folder / "status.json").exists():
-            run = Run(folder)
-            if run.state == "running" or (run.state == "completed" and run.overrides == words):
-                return
+        if state == "running" or (state == "completed" and run.overrides == words):
+            return
         if folder.exists():
             folder.rename(next(path for i in range(1, 10**6) if not (path := folder.with_name(f"{BEST}-{i}")).exists()))
         claims.study.set_user_attr(REFIT, asdict(mine))
