@@ -210,6 +210,21 @@ class Run:
         """The pipeline's skops file."""
         return self.path / "model.skops"
 
+    def load_model(self) -> Any:
+        """The fitted pipeline, raw uint8 images in; UserError if it is not what `model.json` says, or unsafe."""
+        import hashlib
+
+        from mnist_exp.storage import load_model
+
+        expected = self.model_card.get("sha256")
+        try:
+            content = self.model_path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{self.model_path} cannot be read: {error.strerror}") from error
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise UserError(f"{self.model_path} is not the file that model.json describes: its sha256 differs")
+        return load_model(content, str(self.model_path))
+
     def has_predictions(self, split: SplitName) -> bool:
         """Whether predictions of a split were kept."""
         return self._predictions_path(split).is_file()
