@@ -138,4 +138,6 @@ def predict(
 def in_blocks(function: Callable[[NDArray[Any]], NDArray[Any]], inputs: NDArray[Any], n_jobs: int) -> NDArray[Any]:
     """Join what a function returns of blocks of `BLOCK` inputs, shared out among threads."""
     blocks = [inputs[start : start + BLOCK] for start in range(0, len(inputs), BLOCK)]
+    if len(blocks) == 1:  # a picture that somebody draws should not wait for a pool of threads
+        return function(blocks[0])
     return np.concatenate(Parallel(n_jobs=n_jobs, backend="threading")(delayed(function)(block) for block in blocks))

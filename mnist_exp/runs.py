@@ -1,6 +1,7 @@
 """The run folder as a type: the only place that spells a file name in it."""
 
 import json
+import logging
 import os
 import re
 import socket
@@ -13,7 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 from zipfile import ZipInfo
 
@@ -26,6 +27,11 @@ from numpy.typing import NDArray
 from mnist_exp.errors import Pruned, UserError
 from mnist_exp.files import link_atomic, write_atomic, write_bytes, write_json, write_new, write_text
 from mnist_exp.metrics import Predictions
+
+if TYPE_CHECKING:
+    from mnist_exp.novelty import Neighbours
+
+log = logging.getLogger(__name__)
 
 SCHEMA = 1
 HEARTBEAT_SECONDS = 30
@@ -223,6 +229,34 @@ class Run:
         """The pipeline's skops file."""
         return self.path / "model.skops"
 
+    def load_model(self) -> Any:
+        """The fitted pipeline, raw uint8 images in; UserError if it is not what `model.json` says, or unsafe."""
+        import hashlib
+
+        from mnist_exp.storage import load_model
+
+        expected = self.model_card.get("sha256")
+        try:
+            content = self.model_path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{self.model_path} cannot be read: {error.strerror}") from error
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise UserError(f"{self.model_path} is not the file that model.json describes: its sha256 differs")
+        return load_model(content, str(self.model_path))
+
+    def load_neighbours(self) -> "Neighbours | None":
+        """The kept sample of training images; None if there is none that this version can read."""
+        from mnist_exp.novelty import Neighbours
+
+        try:
+            with self._neighbours_path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return Neighbours(**arrays)
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # a damaged zip raises one of half a dozen unrelated types
+            log.info("%s is built anew: %s", self._neighbours_path, error)
+            return None
+
     def has_predictions(self, split: SplitName) -> bool:
         """Whether predictions of a split were kept."""
         return self._predictions_path(split).is_file()
@@ -300,6 +334,10 @@ class Run:
         write_json(self.path / "model.json", {**card, "sha256": _file_sha256(self.model_path), "bytes": size})
         return size
 
+    def save_neighbours(self, neighbours: "Neighbours") -> None:
+        """Keep a sample of the training images beside the model; the one file that a reader may add to a run."""
+        write_atomic(self._neighbours_path, lambda path: _savez(path, neighbours.arrays()))
+
     def save_metrics(self, metrics: Mapping[str, Any], intervals: Mapping[str, Any]) -> None:
         """Write the numbers; the last file before the state turns `completed`."""
         write_json(self.path / "intervals.json", intervals)
@@ -310,6 +348,10 @@ class Run:
     @property
     def _status_path(self) -> Path:
         return self.path / "status.json"
+
+    @property
+    def _neighbours_path(self) -> Path:
+        return self.path / "neighbours.npz"
 
     def _predictions_path(self, split: SplitName) -> Path:
         return self.path / f"predictions_{split}.npz"
