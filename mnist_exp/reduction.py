@@ -33,7 +33,7 @@ class Reduced(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
         base: BaseEstimator,
         *,
         n_components: int = 200,
-        sample: int = 20_000,
+        sample: int = 10_000,
         shape: tuple[int, int] | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:

@@ -3,7 +3,7 @@
 python scripts/frontier.py [--presets NAME ...] [--seeds 0 1 2 3 4]
 
 Time is augmentation, features and fit, divided by that of a bare RandomForest(100) on raw pixels, fitted in the same
-run with the same seed: machines drift. What docs/frontier.json holds is not run again; without it all starts anew.
+run: machines drift. What docs/frontier.json holds is not run again; without it all starts anew.
 """
 
 import argparse
@@ -45,9 +45,9 @@ FOREST = """
 import sys, time
 from sklearn.ensemble import RandomForestClassifier
 from mnist_exp.config import build, compose
-train = build(compose(sys.argv[3:])).load(with_test=False).train
+train = build(compose(sys.argv[2:])).load(with_test=False).train
 X = train.images.reshape(len(train), -1)
-forest = RandomForestClassifier(100, random_state=int(sys.argv[1]), n_jobs=int(sys.argv[2]))
+forest = RandomForestClassifier(100, random_state=0, n_jobs=int(sys.argv[1]))
 started = time.perf_counter()
 forest.fit(X, train.labels)
 print(time.perf_counter() - started)
@@ -68,10 +68,9 @@ def run_child(command: list[str]) -> tuple[str, float]:
         return out.read().strip(), usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
 
 
-def forest_seconds(seed: int) -> float:
+def forest_seconds() -> float:
     """Seconds of the bare fit that is the unit of time."""
-    words = [str(seed), str(THREADS), "dataset=mnist"]
-    return float(run_child([sys.executable, "-c", FOREST, *words])[0])
+    return float(run_child([sys.executable, "-c", FOREST, str(THREADS), "dataset=mnist"])[0])
 
 
 def measure(preset: str, seed: int, unit: float) -> Point:
@@ -197,13 +196,13 @@ def main() -> None:
     arguments = parser.parse_args()
     points: list[Point] = json.loads(RESULTS.read_text())["points"] if RESULTS.exists() else []
     known = {(point["preset"], point["seed"]) for point in points}
-    for seed in arguments.seeds:
-        missing = [preset for preset in arguments.presets if (preset, seed) not in known]
-        unit = forest_seconds(seed) if missing else 0.0
-        for preset in missing:
-            points.append(measure(preset, seed, unit))
-            print(points[-1], file=sys.stderr)
-            write_json(RESULTS, {"points": points})
+    wanted = [(preset, seed) for preset in arguments.presets for seed in arguments.seeds]
+    missing = [pair for pair in wanted if pair not in known]
+    unit = forest_seconds() if missing else 0.0
+    for preset, seed in missing:
+        points.append(measure(preset, seed, unit))
+        print(points[-1], file=sys.stderr)
+        write_json(RESULTS, {"points": points})
     every = {preset: [point for point in points if point["preset"] == preset] for preset in PRESETS}
     rows = {preset: summarize(found) for preset, found in every.items() if found}
     if not rows:
