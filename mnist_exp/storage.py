@@ -11,9 +11,12 @@ from mnist_exp.errors import UserError
 # A new estimator or transformer adds its types here. Where compiled code follows indices or sizes that a file holds,
 # mnist_exp/soundness.py has to check them too.
 ALLOWED = (
+    "mnist_exp.dictionary.Dictionary",
     "mnist_exp.features.Deskew",
     "mnist_exp.features.Hog",
     "mnist_exp.features.Pixels",
+    "mnist_exp.random_features.RandomFeatures",
+    "mnist_exp.reduction.Reduced",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
     "sklearn.metrics._dist_metrics.ManhattanDistance64",
