@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--other", help="a python that has hydra-optuna-sweeper 1.3.0 and the Optuna it wants")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--pruners", nargs="*", default=["median", "hyperband"])
-    data = ["dataset=mnist", "dataset.train_size=7000", "dataset.val_size=5000"]
+    data = ["dataset=mnist", "dataset.train_size=10000"]
     parser.add_argument("--dataset", nargs="*", default=data, help="words that name the data for pruning")
     arguments = parser.parse_args()
     parts = arguments.parts or ["framework", "parallel", "killed", "pruning"]

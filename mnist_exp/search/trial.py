@@ -138,7 +138,7 @@ def _cross_validate(
     seconds: dict[str, float] = {}
     for fold in split_folds(dataset, folds, experiment.sizes["split_seed"]):
         outcomes.append(experiment.run(fold, stages, memory, None))
-        seconds = {name: seconds.get(name, 0.0) + value for name, value in stages.seconds.items() if name != "load"}
+        seconds = {stage: seconds.get(stage, 0.0) + value for stage, value in stages.seconds.items() if stage != "load"}
         if reporter:
             scores.append(_pick(outcomes[-1].metrics, name))
             reporter.fold(scores, folds)
