@@ -125,7 +125,7 @@ def test_a_click_on_a_cell_shows_the_images_behind_it(page, runs, test_split):
     ]
     for (picture, caption), position in zip(shown, runs["gone"], strict=True):
         np.testing.assert_array_equal(picture, test_split.images[position])
-        assert "9\xa0(82\xa0%) → 4\xa0(82\xa0%)" in caption
+        assert "9\xa0(82\xa0%)\n→\xa04\xa0(82\xa0%)" in caption
 
 
 def test_the_galleries_show_what_was_fixed_broken_and_wrong_in_both(page, runs, test_split):
