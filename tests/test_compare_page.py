@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from mnist_exp.comparison import compare_runs
+from mnist_exp.config import load_recorded
 from mnist_exp.data import digits, load
 from mnist_exp.metrics import Predictions
 from mnist_exp.report.charts import Scale
@@ -167,6 +168,18 @@ def test_without_the_data_the_page_says_so_and_is_complete_otherwise(tmp_path, m
     html = comparison_html(compare_runs("runs"))
     assert "No pictures: the digits data at hand are not those that these runs answered" in html
     assert "4 taken for 9: 6 times in the baseline" in html
+
+
+def test_folders_of_another_machine_give_way_to_those_of_this_one(tmp_path, monkeypatch, mnist_dir):
+    monkeypatch.setenv("MNIST_EXP_DATA", str(mnist_dir))
+    monkeypatch.setenv("MNIST_EXP_CACHE", str(tmp_path / "cache"))
+    dataset = DATASET | {"_target_": "mnist_exp.data.mnist", "name": "mnist"}
+    dataset |= {"data_dir": "${data_dir}", "cache_dir": "${cache_dir}"}
+    elsewhere = tmp_path / "home" / "alice"
+    config = {"data_dir": str(elsewhere / "data"), "cache_dir": str(elsewhere / "cache"), "dataset": dataset}
+    (tmp_path / "config.yaml").write_text(json.dumps(config))
+    assert len(load_recorded(tmp_path / "config.yaml").test) == 200
+    assert not elsewhere.exists()
 
 
 @pytest.mark.parametrize(
