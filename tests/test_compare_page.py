@@ -148,6 +148,9 @@ def test_the_page_fits_a_phone_in_the_dark(page):
     page.set_viewport_size({"width": 390, "height": 800})
     page.emulate_media(color_scheme="dark")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+    classes = page.locator(".pair:visible .per-class")
+    assert classes.evaluate("table => table.parentElement.scrollWidth <= table.parentElement.clientWidth")
+    assert "[" in classes.locator("td small").first.text_content()
 
 
 def test_what_a_configuration_says_is_shown_as_text(page):
