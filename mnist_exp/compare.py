@@ -90,6 +90,8 @@ def _plain_lines(text: str) -> str:
 def _compare(arguments: argparse.Namespace) -> "Comparison":
     from mnist_exp.comparison import compare_runs
 
+    if arguments.html and not arguments.html.parent.is_dir():
+        raise UserError(f"--html {arguments.html}: there is no folder {arguments.html.parent}")
     return compare_runs(
         arguments.paths,
         baseline=arguments.baseline,

@@ -197,12 +197,17 @@ def explain(error: Exception) -> str:
 def load_recorded(path: Path) -> "Dataset":
     """The data that a recorded configuration describes, as they are here and now; UserError if they cannot be had.
 
-    The configuration may come from anywhere, so nothing in it is called but the datasets of this package.
+    The configuration may come from anywhere, so nothing in it is called but the datasets of this package, and this
+    machine's own folders take the place of those that only the other one has.
     """
     from mnist_exp.data import load
 
     try:
         cfg = load_config(path)
+        here = OmegaConf.load(CONF / "train.yaml")
+        cfg.cache_dir = here.cache_dir
+        if "data_dir" not in cfg or not Path(str(cfg.data_dir)).is_dir():
+            cfg.data_dir = here.data_dir
         node = cast("dict[str, Any]", OmegaConf.to_container(cfg.dataset, resolve=True))
         module, _, name = str(node["_target_"]).rpartition(".")
         if module != "mnist_exp.data" or name.startswith("_") or any(isinstance(v, dict | list) for v in node.values()):

@@ -420,12 +420,15 @@ def test_a_folder_copied_without_its_configuration_compares_all_the_same(three):
 def test_not_comparable_exits_2_with_the_reason(three, command):
     write_run(three / "other", LABEL, sha="b" * 64)
     write_run(three / "trial", LABEL, split="val")
+    (three / "empty").mkdir()
     for words, reason in [
         (["runs/0"], "no other run"),
         (["runs/0", "runs/0"], "no other run"),
         (["runs/0", "other"], "other test data"),
         (["runs/0", "trial"], "--split val"),
         (["trial", "runs/0"], "no predictions of the test split"),
+        (["empty", "runs"], "there is none at or below empty"),
+        (["runs", "--html", "nowhere/page.html"], "there is no folder nowhere"),
         (["nowhere", "runs"], "nowhere: no such run"),
         (["runs", "--split", "val"], "no predictions of the val split"),
     ]:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from mnist_exp.comparison import compare_runs
+from mnist_exp.config import load_recorded
 from mnist_exp.data import digits, load
 from mnist_exp.metrics import Predictions
 from mnist_exp.report.charts import Scale
@@ -125,7 +126,7 @@ def test_a_click_on_a_cell_shows_the_images_behind_it(page, runs, test_split):
     ]
     for (picture, caption), position in zip(shown, runs["gone"], strict=True):
         np.testing.assert_array_equal(picture, test_split.images[position])
-        assert "9\xa0(82\xa0%) → 4\xa0(82\xa0%)" in caption
+        assert "9\xa0(82\xa0%)\n→\xa04\xa0(82\xa0%)" in caption
 
 
 def test_the_galleries_show_what_was_fixed_broken_and_wrong_in_both(page, runs, test_split):
@@ -147,6 +148,9 @@ def test_the_page_fits_a_phone_in_the_dark(page):
     page.set_viewport_size({"width": 390, "height": 800})
     page.emulate_media(color_scheme="dark")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+    classes = page.locator(".pair:visible .per-class")
+    assert classes.evaluate("table => table.parentElement.scrollWidth <= table.parentElement.clientWidth")
+    assert "[" in classes.locator("td small").first.text_content()
 
 
 def test_what_a_configuration_says_is_shown_as_text(page):
@@ -167,6 +171,18 @@ def test_without_the_data_the_page_says_so_and_is_complete_otherwise(tmp_path, m
     html = comparison_html(compare_runs("runs"))
     assert "No pictures: the digits data at hand are not those that these runs answered" in html
     assert "4 taken for 9: 6 times in the baseline" in html
+
+
+def test_folders_of_another_machine_give_way_to_those_of_this_one(tmp_path, monkeypatch, mnist_dir):
+    monkeypatch.setenv("MNIST_EXP_DATA", str(mnist_dir))
+    monkeypatch.setenv("MNIST_EXP_CACHE", str(tmp_path / "cache"))
+    dataset = DATASET | {"_target_": "mnist_exp.data.mnist", "name": "mnist"}
+    dataset |= {"data_dir": "${data_dir}", "cache_dir": "${cache_dir}"}
+    elsewhere = tmp_path / "home" / "alice"
+    config = {"data_dir": str(elsewhere / "data"), "cache_dir": str(elsewhere / "cache"), "dataset": dataset}
+    (tmp_path / "config.yaml").write_text(json.dumps(config))
+    assert len(load_recorded(tmp_path / "config.yaml").test) == 200
+    assert not elsewhere.exists()
 
 
 @pytest.mark.parametrize(

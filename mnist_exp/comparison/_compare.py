@@ -84,7 +84,7 @@ def compare_runs(
     words = [_word(path) for path in ([paths] if isinstance(paths, Named) else paths)]
     chosen = [] if baseline is None else [_word(baseline)]
     found = find_answers([*chosen, *words], split, outputs)
-    base = _baseline(found, named=bool(chosen))
+    base = _baseline(found, [*chosen, *words][0], named=bool(chosen))
     key = "seed" if group_by == "auto" else group_by
     reasons = [(one.name, reason) for one in found if (reason := _reason(one, base))]
     others = keep(_others(found, base, resampled=key == SPLIT_SEED), filters)
@@ -123,12 +123,14 @@ def _classes(run: Run) -> tuple[str, ...]:
     return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
-def _baseline(found: Sequence[Found], named: bool) -> Answers:
+def _baseline(found: Sequence[Found], word: str, named: bool) -> Answers:
     """The first run of the first word; among several, damaged and incomplete ones are passed over."""
     candidates = [one for one in found if 0 in one.words]
     if named and len(candidates) > 1:
         raise UserError(f"the baseline must be one run, not {len(candidates)}: {candidates[0].name}, ...")
     chosen = next((one.answers for one in candidates if one.answers), None)
+    if not candidates:
+        raise UserError(f"no run to compare with: there is none at or below {word}")
     if chosen is None:
         raise UserError("no run to compare with" + _listed([(one.name, str(one.reason)) for one in candidates]))
     return chosen

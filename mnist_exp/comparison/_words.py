@@ -46,11 +46,13 @@ def size(value: int | None) -> str:
 
 def headline(comparison: Comparison) -> str:
     """The whole comparison in one sentence."""
-    found = [run.difference.verdict for run in comparison.runs if run.difference]
+    differences = [run.difference for run in comparison.runs if run.difference]
+    found = [difference.verdict for difference in differences]
     if len(found) == 1:
+        by = f"by {abs(differences[0].delta):.2f} points"
         return {
-            "better": "The run is better than the baseline",
-            "worse": "The run is worse than the baseline",
+            "better": f"The run is better than the baseline {by}",
+            "worse": f"The run is worse than the baseline {by}",
             "not distinguishable": "The run cannot be told from the baseline",
             "identical": "The run gives the same answers as the baseline",
         }[found[0]]

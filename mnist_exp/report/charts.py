@@ -3,12 +3,14 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 from mnist_exp.comparison import ComparedRun, Group
 from mnist_exp.statistics import Interval
 
 MOST_TICKS = 5
+MOST_LABELS = 6  # marks that bear a name; of more, names would cover each other
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def cost_chart(runs: Sequence[ComparedRun], key: str, title: str) -> dict[str, A
                 Interval(100 * run.accuracy_interval.low, 100 * run.accuracy_interval.high, 0.95, ""),
             ),
             "verdict": run.difference.verdict if run.difference else "baseline",
+            "label": PurePosixPath(run.name).name if len(costly) <= MOST_LABELS else "",
             "title": f"{run.name} {run.changes}: {100 * run.accuracy:.2f} %, {_short(cost)}",
         }
         for cost, run in costly

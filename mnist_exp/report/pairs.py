@@ -164,4 +164,5 @@ class _Captions:
                 "" if model.probability is None else f"{NO_BREAK_SPACE}({100 * sure[position]:.0f}{NO_BREAK_SPACE}%)"
             )
             said.append(f"{self.classes[model.prediction[position]]}{share}")
-        return f"{self.classes[before.label[position]]} · #{before.index[position]}\n{said[0]} → {said[1]}"
+        truth = f"{self.classes[before.label[position]]} · #{before.index[position]}"
+        return f"{truth}\n{said[0]}\n→{NO_BREAK_SPACE}{said[1]}"
