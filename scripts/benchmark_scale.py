@@ -92,9 +92,8 @@ def _past(i: int) -> "FrozenTrial":
     space: dict[str, Any] = {f"p{k}": optuna.distributions.FloatDistribution(0, 1) for k in range(4)}
     params = {key: (i * 0.618 * (k + 1)) % 1 for k, key in enumerate(space)}
     worker = {"host": "elsewhere", "pid": 1, "started": 0.0, "supervisor": None}
-    return optuna.create_trial(
-        value=sum(params.values()), params=params, distributions=space, user_attrs={WORKER: worker}
-    )
+    notes = {WORKER: worker}
+    return optuna.create_trial(value=sum(params.values()), params=params, distributions=space, user_attrs=notes)
 
 
 def _one_more(claims: Claims) -> None:
@@ -118,23 +117,21 @@ def folders(home: Path, dataset: Sequence[str]) -> Path:
         size = sum(path.stat().st_size for path in files)
         inodes = 1 + sum(1 for _ in folder.rglob("*"))
         largest = max(files, key=lambda path: path.stat().st_size)
-        print(
-            f"{name}: {size / 1e6:.3f} MB, {inodes} inodes, largest {largest.name} {largest.stat().st_size / 1e6:.3f} MB"
-        )
+        most = f"{largest.name} {largest.stat().st_size / 1e6:.3f} MB"
+        print(f"{name}: {size / 1e6:.3f} MB, {inodes} inodes, largest {most}", flush=True)
     return home / "sweep" / "0"
 
 
 def compare(home: Path, trial: Path) -> None:
-    """Print what `compare` takes over many runs, and `find_runs` alone."""
+    """Print what `compare` takes over many runs."""
     many = home / "many"
     _timed("copied", lambda: [shutil.copytree(trial, many / f"{i // 100}" / f"{i % 100}") for i in range(RUNS)])
     command = [sys.executable, "-m", "mnist_exp.compare", str(many), "--split", "val", "--format", "json"]
     before = os.times()
     _timed(f"compare over {RUNS:,} runs", lambda: subprocess.run(command, check=True, capture_output=True))
     after = os.times()
-    print(
-        f"of that {after.children_user + after.children_system - before.children_user - before.children_system:.1f} s cpu"
-    )
+    seconds = after.children_user + after.children_system - before.children_user - before.children_system
+    print(f"of that {seconds:.1f} s of cpu")
 
 
 def _timed(what: str, do: Callable[[], object]) -> None:
