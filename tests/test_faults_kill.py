@@ -162,20 +162,18 @@ def test_a_run_whose_clock_is_set_back_is_alive(tmp_path):
 
 
 @pytest.fixture
-def yesterday():
+def yesterday(debian_root):
     """The variables by which a process believes that it is a day earlier (Debian's libfaketime)."""
-    libraries = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
-    if sys.platform == "linux" and os.geteuid() == 0 and not any(libraries):
-        subprocess.run(["apt-get", "update", "-qq"], check=True)
-        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "libfaketime"], check=True)
-    found = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
-    if found is None:
-        pytest.skip("no libfaketime")
-    return {"LD_PRELOAD": str(found), "FAKETIME": "-1d", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    pattern = "*/faketime/libfaketimeMT.so.1"
+    if not any(Path("/usr/lib").glob(pattern)):
+        debian_root("libfaketime")
+    found = next(Path("/usr/lib").glob(pattern))
+    return {"LD_PRELOAD": str(found), "FAKETIME": "-1d"}
 
 
 def test_a_search_is_resumed_when_the_clock_was_set_back_a_day(tmp_path, yesterday):
     words = [*SMALL[:-1], "model.n_estimators=interval(5,15)", "search=random", "hydra.sweep.dir=sweep"]
+    words += ["search.refit=false"]
     assert wait(start(tmp_path, *words, "search.n_trials=2")).returncode == 0
     done = wait(start(tmp_path, *words, "search.n_trials=4", **yesterday))
     assert done.returncode == 0, done.stderr
@@ -184,6 +182,5 @@ def test_a_search_is_resumed_when_the_clock_was_set_back_a_day(tmp_path, yesterd
         rows = list(csv.DictReader(file))
     assert [row["state"] for row in rows] == ["completed"] * 4
     assert all(float(row["duration_s"]) >= 0 for row in rows)
-    assert (tmp_path / "outputs" / "latest").resolve() == tmp_path / "sweep" / "best"
     began = [Run(tmp_path / "sweep" / str(number)).status.started for number in range(4)]
     assert began[3] < began[0]  # the clock was set back indeed
