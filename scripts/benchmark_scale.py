@@ -6,6 +6,7 @@ compare    `compare` over 10,000 runs, copies of one
 """
 
 import argparse
+import functools
 import os
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from mnist_exp.search.claims import WORKER, Claims
 from mnist_exp.search.study import folder_lock, open_storage, quiet
 
 if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial, Trial
 
 SIZES = (10, 100, 1_000, 10_000)
@@ -61,25 +63,38 @@ def storage(home: Path, address: str | None, n: int) -> None:
     with quiet():
         study = optuna.create_study(study_name=name, storage=open_storage(address, folder))
         study.add_trials([_past(i) for i in range(n)])
-    began = time.perf_counter()
+    clock = _Clock()
     opened = open_storage(address, folder)
     study = optuna.load_study(study_name=name, storage=opened)
     study.get_trials(deepcopy=False)
-    opening = time.perf_counter() - began
+    opening = clock.read(1)
     costs = []
     for sampler, more in ((optuna.samplers.RandomSampler(0), MORE), (optuna.samplers.TPESampler(seed=0), MORE // 4)):
-        claims = Claims(study, opened, folder, folder_lock(folder), 2 * n + 2 * MORE, lambda _, made=sampler: made)  # type: ignore[misc]
-        began = time.perf_counter()
+        claims = Claims(study, opened, folder, folder_lock(folder), 2 * n + 2 * MORE, functools.partial(_same, sampler))
+        clock = _Clock()
         for _ in range(more):
             _one_more(claims)
-        costs.append(1000 * (time.perf_counter() - began) / more)
+        costs.append(clock.read(more))
     journal = folder / "study.journal"
     size = f", {journal.stat().st_size / 1e6:.2f} MB" if journal.exists() else ""
-    print(
-        f"{'journal' if address is None else 'postgres':<9} {n:>6} trials: opened in {opening:.2f} s, "
-        f"one more {costs[0]:.1f} ms at random, {costs[1]:.1f} ms with TPE{size}",
-        flush=True,
-    )
+    what = "journal" if address is None else "postgres"
+    print(f"{what:<9} {n:>6}: open {opening}; one more at random {costs[0]}, with TPE {costs[1]}{size}", flush=True)
+
+
+class _Clock:
+    """Milliseconds passed and milliseconds of cpu in this process; only the second holds on a busy machine."""
+
+    def __init__(self) -> None:
+        self._began, self._cpu = time.perf_counter(), time.process_time()
+
+    def read(self, times: int) -> str:
+        passed, cpu = time.perf_counter() - self._began, time.process_time() - self._cpu
+        return f"{1000 * passed / times:.1f} ms ({1000 * cpu / times:.1f} of cpu)"
+
+
+def _same(sampler: "BaseSampler", begun: int) -> "BaseSampler":
+    del begun
+    return sampler
 
 
 def _suggest(trial: "Trial") -> list[float]:
