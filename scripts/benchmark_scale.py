@@ -37,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", help="storage, folders, compare; default: all")
     parser.add_argument("--postgres", help="address of a database, postgresql://...; its password in PGPASSFILE")
+    parser.add_argument("--sizes", nargs="*", type=int, default=SIZES, help="trials that are in the study already")
     parser.add_argument("--dataset", nargs="*", default=["dataset=digits"], help="words that name the data of a run")
     arguments = parser.parse_args()
     parts = arguments.parts or ["storage", "folders", "compare"]
@@ -44,7 +45,7 @@ def main() -> None:
         home = Path(folder)
         if "storage" in parts:
             for address in filter(None, ["journal", arguments.postgres]):
-                for n in SIZES:
+                for n in arguments.sizes:
                     storage(home, None if address == "journal" else address, n)
         if "folders" in parts or "compare" in parts:
             trial = folders(home, arguments.dataset)
