@@ -4,6 +4,7 @@ import gzip
 import os
 import shutil
 import struct
+import subprocess
 import threading
 from contextlib import ExitStack, contextmanager
 from http.server import ThreadingHTTPServer
@@ -79,6 +80,22 @@ def idx_files(tmp_path):
         images[np.arange(n), 4 + 5 * labels] += 180
         write_idx_part(folder, part, images, labels)
     return folder
+
+
+@pytest.fixture(scope="session")
+def debian_root():
+    """Whoever may install Debian packages and start servers as other users; elsewhere tests are skipped."""
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        reason = "only root on Debian installs and starts the servers"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    return install
+
+
+def install(package):
+    """Install a Debian package."""
+    quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "update", "-qq"], check=True)
+    subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package], env=quiet, check=True)
 
 
 @pytest.fixture(scope="session")

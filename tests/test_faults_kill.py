@@ -1,5 +1,6 @@
 """kill -9 at every write of a run, in a download, under a lock; clocks; two processes that want one folder."""
 
+import csv
 import json
 import os
 import shutil
@@ -161,33 +162,25 @@ def test_a_run_whose_clock_is_set_back_is_alive(tmp_path):
 
 
 @pytest.fixture
-def clock(tmp_path):
-    """The variables that make a process's clock follow a file (Debian's libfaketime), and that file."""
-    libraries = list(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    if not libraries:
-        if sys.platform != "linux" or os.geteuid() != 0:
-            pytest.skip("no libfaketime")
-        subprocess.run(["apt-get", "update", "-qq"], check=True)
-        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "libfaketime"], check=True)
-        libraries = list(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    file = tmp_path / "clock"
-    file.write_text("+0\n")
-    variables = {
-        "LD_PRELOAD": str(libraries[0]),
-        "FAKETIME_TIMESTAMP_FILE": str(file),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
-    return variables, file
+def yesterday(debian_root):
+    """The variables by which a process believes that it is a day earlier (Debian's libfaketime)."""
+    pattern = "*/faketime/libfaketimeMT.so.1"
+    if not any(Path("/usr/lib").glob(pattern)):
+        debian_root("libfaketime")
+    found = next(Path("/usr/lib").glob(pattern))
+    return {"LD_PRELOAD": str(found), "FAKETIME": "-1d"}
 
 
-def test_a_search_goes_on_when_the_clock_is_set_back_a_day(tmp_path, clock):
-    variables, file = clock
-    words = [*SMALL[:-1], "model.n_estimators=interval(5,15)", "search=random", "search.n_trials=8", "search.n_jobs=2"]
-    process = start(tmp_path, *words, "hydra.sweep.dir=sweep", **variables)
-    until(lambda: len([run for run in find_runs(tmp_path / "sweep") if run.state == "completed"]) > 2)
-    file.write_text("-1d\n")
-    done = wait(process)
+def test_a_search_is_resumed_when_the_clock_was_set_back_a_day(tmp_path, yesterday):
+    words = [*SMALL[:-1], "model.n_estimators=interval(5,15)", "search=random", "hydra.sweep.dir=sweep"]
+    words += ["search.refit=false"]
+    assert wait(start(tmp_path, *words, "search.n_trials=2")).returncode == 0
+    done = wait(start(tmp_path, *words, "search.n_trials=4", **yesterday))
     assert done.returncode == 0, done.stderr
-    states = [run.state for run in find_runs(tmp_path / "sweep")]
-    assert states == ["completed"] * 9  # eight trials and the best one, run again
+    assert "resuming: 2 of 4 trials are finished" in done.stderr
+    with (tmp_path / "sweep" / "summary.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["state"] for row in rows] == ["completed"] * 4
+    assert all(float(row["duration_s"]) >= 0 for row in rows)
+    began = [Run(tmp_path / "sweep" / str(number)).status.started for number in range(4)]
+    assert began[3] < began[0]  # the clock was set back indeed

@@ -1,0 +1,62 @@
+"""Launchers: joblib's processes of this machine; what is missing or senseless is refused before a folder is claimed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mnist_exp.cpus import cpus, divided
+from mnist_exp.runs import find_runs
+
+ROOT = Path(__file__).parents[1]
+QUICK = ["-m", "dataset=digits", "dataset.train_size=100", "model=rf", "hydra.sweep.dir=sweep"]
+
+
+def train(home, *words, code="import runpy; runpy.run_module('mnist_exp.train', run_name='__main__')"):
+    line = [sys.executable, "-c", f"import sys; {code}", *words]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "MNIST_EXP_CACHE": str(home / "cache")}
+    return subprocess.run(line, cwd=home, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_joblib_runs_a_grid_and_one_failure_stops_no_other(tmp_path):
+    done = train(tmp_path, *QUICK, "model.n_estimators=5,-1,6", "launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert done.returncode == 1
+    assert done.stdout == "sweep\n"
+    assert "error: model: The 'n_estimators' parameter" in done.stderr
+    runs = find_runs(tmp_path / "sweep")
+    assert [run.state for run in runs] == ["completed", "failed", "completed"]
+    assert len({run.status.pid for run in runs}) == 2
+    assert (tmp_path / "outputs" / "latest").resolve() in [runs[0].path, runs[2].path]
+
+
+@pytest.mark.parametrize(
+    ("words", "hidden", "message"),
+    [
+        (["launcher=joblib"], "hydra_plugins.hydra_joblib_launcher", 'pip install "mnist-exp[joblib]"'),
+        (["launcher=slurm"], "hydra_plugins.hydra_submitit_launcher", 'pip install "mnist-exp[slurm]"'),
+        (["launcher=joblib", "search=random"], "", "a search has its own processes"),
+        (["search=random", "search.storage=postgresql://u@127.0.0.1:9/x"], "psycopg", '"mnist-exp[postgres]"'),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_message(tmp_path, words, hidden, message):
+    code = (
+        "import importlib.util as util, runpy; find = util.find_spec; "
+        f"util.find_spec = lambda name, *rest: None if name == {hidden!r} else find(name, *rest); "
+        "runpy.run_module('mnist_exp.train', run_name='__main__')"
+    )
+    done = train(tmp_path, *QUICK, "seed=0,1", "model.n_estimators=5", *words, code=code)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_cpus_follow_slurm_and_are_divided_among_processes(monkeypatch):
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    assert cpus() == 1
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK")
+    whole = cpus()
+    with divided(2):
+        assert cpus() == max(1, whole // 2)
+    assert cpus() == whole
