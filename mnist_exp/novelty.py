@@ -84,6 +84,11 @@ class Neighbours:
         alone, in_row = (float(distance / limit) for limit in self.limits)
         return Look(order[np.argsort(distances[order])], (alone, in_row))
 
+    def rank(self, image: Images, others: Images) -> NDArray[np.intp]:
+        """Positions of other images (n, h, w), the most like a picture (h, w) first."""
+        code, codes = self._encode(image[None])[0], self._encode(others)[0]
+        return np.argsort(np.square(codes - code).sum(1), kind="stable")
+
     @cached_property
     def _rows(self) -> NDArray[np.float32]:
         return self.codes.astype(np.float32)
