@@ -47,7 +47,7 @@ function place(event) {
 canvas.addEventListener("pointerdown", (event) => {
   if (stroke || event.button > 0) return;
   event.preventDefault();
-  canvas.focus({ preventScroll: true });
+  canvas.focus({ preventScroll: true, focusVisible: false });
   canvas.setPointerCapture(event.pointerId);
   stroke = { points: [place(event)], width, pointer: event.pointerId };
   ask(false);

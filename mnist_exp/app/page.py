@@ -154,14 +154,14 @@ def build_page(demo: Demo) -> gr.Blocks:
             "Nothing you draw is kept.</p></div>"
         )
         with gr.Row():
-            with gr.Column(scale=5, min_width=320):
+            with gr.Column(scale=5, min_width=260):
                 canvas = canvas_component()
                 with gr.Accordion("Upload a picture", open=False):
                     upload = picture_component(show_label=False, sources=["upload", "clipboard"], height=180)
                 with gr.Accordion("Try what it got wrong", open=False) as wrong:
                     script = (HERE / "examples.js").read_text(encoding="utf-8")
                     tries = gr.HTML("", js_on_load=script, elem_id="examples")
-            with gr.Column(scale=6, min_width=320):
+            with gr.Column(scale=6, min_width=260):
                 answer = gr.HTML(views.cards([]) + views.EMPTY, elem_id="answer")
                 with gr.Row():
                     first = gr.Dropdown(demo.choices(), value=demo.first, label="Model", elem_id="first")
