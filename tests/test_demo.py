@@ -146,6 +146,15 @@ def test_an_upload_lands_on_the_canvas(clean):
     expect(read(clean)).to_have_text("7")
 
 
+def test_a_mistake_of_the_model_can_be_tried(clean):
+    clean.get_by_role("button", name="Try what it got wrong").click()
+    tried = clean.locator("#examples button").first
+    wrong = tried.locator("span").text_content().partition(" as ")[2]
+    tried.click()
+    expect(clean.locator(".seen img").first).to_be_visible()
+    expect(clean.locator("#answer")).to_contain_text(wrong)
+
+
 def test_two_models_side_by_side(clean, outputs):
     draw(clean, SEVEN)
     clean.locator("#second input").click()
@@ -236,7 +245,8 @@ def send(address, content, kind="application/json"):
         with urllib.request.urlopen(request, timeout=20) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
-        return error.code, error.read()
+        with error:
+            return error.code, error.read()
     except (urllib.error.URLError, ConnectionError) as error:  # it hung up before all was sent
         return 0, str(error).encode()
 
@@ -297,7 +307,8 @@ def test_a_body_that_is_no_json_is_refused(demo):
 def test_no_file_of_the_machine_is_served(demo, path):
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(demo[0] + path, timeout=10)
-    assert refused.value.code in (403, 404)
+    with refused.value:
+        assert refused.value.code in (403, 404)
 
 
 # -- the parts --------------------------------------------------------------------------------------------------------
@@ -371,7 +382,9 @@ def test_feedback_is_a_dataset(outputs, tmp_path):
     reader, ink = Reader(Run(outputs / "margins")), np.pad(digit_picture(), 40)
     for label in "7777722222":
         Feedback(tmp_path / "feedback").save(ink, label, reader.classes, reader.read_ink(ink), "m")
-    dataset = build(compose(["dataset=feedback", f"outputs='{tmp_path.as_posix()}'", "cache_dir=null"])).load()
+    dataset = build(
+        compose(["dataset=feedback", f"outputs='{tmp_path.as_posix()}'", f"cache_dir='{tmp_path.as_posix()}'"])
+    ).load()
     assert dataset.classes == ("2", "7")
     assert (len(dataset.train), len(dataset.test)) == (8, 2)
 
