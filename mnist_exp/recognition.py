@@ -65,6 +65,7 @@ class Reader:
         self.shape = height, width
         if not fits or known.min() < 0 or known.max() >= len(self.classes):
             raise UserError(f"{run.path}: model.json does not describe the model")
+        self.strokes = all(len(name) == 1 for name in self.classes)  # trousers and boots are not written
         self._lock = threading.Lock()
 
     @property
@@ -75,7 +76,7 @@ class Reader:
 
     @cached_property
     def _neighbours(self) -> Neighbours | None:
-        return find_neighbours(self.run)
+        return find_neighbours(self.run, self.strokes)
 
     def read(self, image: Image.Image) -> Answer:
         """What a picture, a photo or a scan says."""
@@ -84,8 +85,7 @@ class Reader:
 
     def read_ink(self, ink: Ink) -> Answer:
         """What strokes say, white ink on black (h, w)."""
-        several = all(len(name) == 1 for name in self.classes)  # trousers and boots do not stand in a row
-        parts = split_digits(ink) if several else [ink]
+        parts = split_digits(ink) if self.strokes else [ink]
         if len(parts) > MAX_DIGITS:
             return Answer(None, STRANGE)
         answers = [self._judge(drawn_to_mnist(part), in_row=len(parts) > 1) for part in parts]
@@ -106,8 +106,7 @@ class Reader:
         predicted, probability, score = self.ask(fitted[None])
         guess = int(predicted[0])
         look = self.neighbours.look(fitted, guess) if self.neighbours else None
-        strange = is_no_digit(image) if len(self.classes[guess]) == 1 else False
-        strange = strange or (look is not None and look.strangeness[in_row] > 1)
+        strange = (self.strokes and is_no_digit(image)) or (look is not None and look.strangeness[in_row] > 1)
         return Answer(
             None if strange else self.classes[guess],
             STRANGE if strange else None,
@@ -142,14 +141,14 @@ def is_no_digit(image: Ink) -> bool:
     return bool(height < LOWEST or (min(height, width) >= BROAD and box.mean() / 255 > FULLEST))
 
 
-def find_neighbours(run: Run) -> Neighbours | None:
+def find_neighbours(run: Run, strokes: bool) -> Neighbours | None:
     """A run's kept index, or a new one from its recorded data; None, with a message, where those cannot be had."""
     kept = run.load_neighbours()
     if kept is not None:
         return kept
     try:
         log.info("looking through the training images of %s once", run.path)
-        found = Neighbours.of(load_recorded(run.config_path).train)
+        found = Neighbours.of(load_recorded(run.config_path).train, strokes)
     except UserError as error:
         log.warning("%s: no training images (%s); only blots and bars are told from digits", run.path, error)
         return None

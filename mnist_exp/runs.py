@@ -229,6 +229,11 @@ class Run:
         """The pipeline's skops file."""
         return self.path / "model.skops"
 
+    @property
+    def has_model(self) -> bool:
+        """Whether a model was kept; trials of a search keep none."""
+        return self.model_path.is_file()
+
     def load_model(self) -> Any:
         """The fitted pipeline, raw uint8 images in; UserError if it is not what `model.json` says, or unsafe."""
         import hashlib

@@ -46,14 +46,14 @@ def write_idx_part(folder, part, images, labels):
     write_idx(folder / f"{part}-labels-idx1-ubyte.gz", labels)
 
 
-def trained(folder, *words):
-    """A run on the bundled digits with what reading pictures takes, and its dataset."""
+def trained(folder, *words, data=("dataset=digits", "dataset.test_size=100")):
+    """A run with what reading pictures takes, and its dataset."""
     from omegaconf import OmegaConf
 
     from mnist_exp.config import build, compose
     from mnist_exp.runs import Run
 
-    cfg = compose(["dataset=digits", "dataset.test_size=100", "n_jobs=1", f"cache_dir='{folder.as_posix()}'", *words])
+    cfg = compose([*data, "n_jobs=1", f"cache_dir='{folder.as_posix()}'", *words])
     run = Run.claim(folder, [])
     run.config_path.parent.mkdir()
     OmegaConf.save(cfg, run.config_path)

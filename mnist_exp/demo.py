@@ -1,0 +1,102 @@
+"""`python -m mnist_exp.demo`: a page on which digits are drawn, read, and explained."""
+
+import argparse
+import logging
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnist_exp.errors import UserError
+
+if TYPE_CHECKING:
+    from mnist_exp.app.shelf import Shelf
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+EPILOG = """Without a run it takes the latest one under --runs, or the newest; where there is none, it trains
+`model=sgd` first. It listens on this machine alone; another --host needs --auth."""
+
+
+def main() -> None:
+    """Serve until Ctrl-C; exit 1 with a short message on a mistake."""
+    arguments = _parse()
+    logging.basicConfig(level=logging.INFO, format="[%(asctime)s] %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio asks itself whether it is up
+    try:
+        _serve(arguments)
+    except (UserError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="mnist_exp.demo", description=__doc__, epilog=EPILOG)
+    parser.add_argument("--run", help="the run to begin with: a folder, or latest")
+    parser.add_argument("--runs", type=Path, default=Path("outputs"), help="where runs may be chosen from")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
+    parser.add_argument("--port", type=int, default=7860)
+    parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for it")
+    arguments = parser.parse_args()
+    if arguments.host not in LOOPBACK and not arguments.auth:
+        parser.error(f"--host {arguments.host} lets others in: give --auth USER:PASSWORD too")
+    if arguments.auth and not all(arguments.auth.partition(":")[::2]):
+        parser.error("--auth takes USER:PASSWORD")
+    return arguments
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    started = time.perf_counter()
+    from mnist_exp.app.shelf import Shelf, describe
+    from mnist_exp.runs import open_run
+
+    wanted = open_run(arguments.run, arguments.runs) if arguments.run else None
+    shelf = Shelf(arguments.runs, wanted)
+    first = first_run(shelf, wanted is not None)
+    print(f"{describe(shelf.runs()[first], first)}: starting the page", file=sys.stderr, flush=True)
+    from threadpoolctl import threadpool_limits
+
+    from mnist_exp.app.feedback import Feedback
+    from mnist_exp.app.page import Demo, serve
+
+    threadpool_limits(1)  # for one picture at a time, threads cost more than they save
+    demo = Demo(shelf, first, Feedback(arguments.runs / "feedback"))
+    auth = tuple(arguments.auth.split(":", 1)) if arguments.auth else None
+    page = serve(demo, arguments.host, arguments.port, auth, block=False)
+    print(f"{page.local_url} after {time.perf_counter() - started:.1f} s; Ctrl-C ends it", file=sys.stderr, flush=True)
+    threading.Thread(target=demo.warm_up, daemon=True, name="warm-up").start()
+    page.block_thread()
+
+
+def first_run(shelf: "Shelf", named: bool) -> str:
+    """The name of the run to begin with; one is trained where there is none."""
+    from mnist_exp.runs import open_run
+
+    if not named and not shelf.runs():
+        train(shelf.root)
+    if named or not shelf.runs():
+        return shelf.name(shelf.first)
+    try:
+        return shelf.name(open_run("latest", shelf.root))
+    except UserError:  # latest was moved away, or is a search's trial: the newest one will do
+        return shelf.name(None)
+
+
+def train(outputs: Path) -> None:
+    """Train the default model, with the progress that training shows; UserError if that fails."""
+    print(
+        f"no run in {outputs}: training model=sgd first, on MNIST if it is on disk or can be had, else on the small "
+        "digits bundled with scikit-learn",
+        file=sys.stderr,
+        flush=True,
+    )
+    quoted = str(outputs).replace("\\", "\\\\").replace("'", "\\'")
+    command = [sys.executable, "-m", "mnist_exp.train", "model=sgd", f"outputs='{quoted}'"]
+    if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
+        raise UserError("training failed; see above")
+
+
+if __name__ == "__main__":
+    main()
