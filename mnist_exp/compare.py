@@ -20,7 +20,7 @@ def main() -> None:
     """Exit 0; 1 if a gate failed; 2 if there is nothing comparable, with the reason."""
     arguments = _parser().parse_args()
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(encoding="utf-8")
+        sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     try:
         comparison = _compare(arguments)
         _show(comparison, arguments.format)
@@ -30,11 +30,11 @@ def main() -> None:
             write_page(comparison, arguments.html)
             print(f"page: {arguments.html}", file=sys.stderr)
     except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_plain_lines(str(error))}", file=sys.stderr)
         sys.exit(NOT_COMPARABLE)
     failures = list(gate_failures(comparison, arguments.fail_if_worse, arguments.noninferior))
     for failure in failures:
-        print(f"gate: {failure}", file=sys.stderr)
+        print(f"gate: {_plain_lines(failure)}", file=sys.stderr)
     sys.exit(GATE_FAILED if failures else 0)
 
 
@@ -71,10 +71,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _points(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"{text}: must be a number of points, 0 or more")
     return value
+
+
+def _plain_lines(text: str) -> str:
+    """What is printed may quote a folder: nothing in it can steer the terminal."""
+    from mnist_exp.comparison import plain
+
+    return "\n".join(map(plain, text.split("\n")))
 
 
 def _compare(arguments: argparse.Namespace) -> "Comparison":

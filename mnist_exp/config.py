@@ -10,6 +10,7 @@ from hydra.errors import CompactHydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from mnist_exp.cpus import cpus
 from mnist_exp.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,12 +29,6 @@ SPACE = "space"  # in a group's YAML: what a search tries, from keys to sweeps
 SIZES = ("train_size", "val_size", "test_size", "split_seed")
 
 
-def _cpus() -> int:
-    from joblib import cpu_count
-
-    return int(cpu_count())
-
-
 def _user_cache() -> str:
     from platformdirs import user_cache_dir
 
@@ -41,7 +36,7 @@ def _user_cache() -> str:
 
 
 # Recorded as `${cpus:}` rather than as a number, so that a run repeated elsewhere uses the cpus it finds there.
-OmegaConf.register_new_resolver("cpus", _cpus, replace=True)
+OmegaConf.register_new_resolver("cpus", cpus, replace=True)
 OmegaConf.register_new_resolver("user_cache", _user_cache, replace=True)
 
 

@@ -7,6 +7,7 @@ lies within half a pixel of index 14.0, that is, images were moved by whole pixe
 """
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +20,25 @@ SIDE = 28
 BOX = 20
 CENTRE = 14.0
 MIN_CONTRAST = 24  # of 255: paper texture and JPEG noise stay below, the faintest pencil above
+MAX_PIXELS = 64_000_000  # after a JPEG was reduced while decoding; a small file can unpack to gigabytes
+FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # not EPS, which would start Ghostscript
 WORKING_SIDE = 400  # px; a 12-megapixel photo says no more about a digit, and takes 100 times as long
+
+STROKE = 2.95  # px of a stroke's width at MNIST's size: the median of the training images
+USUAL = (0.75, 1.4)  # times that width; what lies outside was drawn with another pen, and is brought to it
+FINE = 4  # working pixels per MNIST pixel when a stroke's width is measured and changed
 
 Ink = NDArray[np.uint8]
 
 
-def read_image(path: Path) -> Image.Image:
+def read_image(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
     """The picture in a file, decoded; UserError names a file that is broken or would unpack to an absurd size."""
+    path = name or str(file)
     try:
-        with Image.open(path) as image:
+        with Image.open(file, formats=FORMATS) as image:
             image.draft("L", (2 * WORKING_SIDE, 2 * WORKING_SIDE))  # lets JPEG decode at a half, a quarter or an eighth
+            if image.width * image.height > MAX_PIXELS:
+                raise UserError(f"{path}: {image.width}x{image.height} pixels are more than {MAX_PIXELS:,}")
             image.load()
             return image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -41,11 +51,16 @@ def image_to_mnist(image: Image.Image) -> Ink:
     A 28x28 picture with a dark border is taken for one that was prepared already, and left as it is: fitting it into
     20x20 again would shrink what fills its frame on purpose (Fashion-MNIST).
     """
-    if image.size == (SIDE, SIDE):
-        grey = _grey(image)
-        if np.median(_border(grey)) < 128:
-            return np.rint(grey).astype(np.uint8)
-    return to_mnist(photo_to_ink(image))
+    prepared = as_prepared(image)
+    return to_mnist(photo_to_ink(image)) if prepared is None else prepared
+
+
+def as_prepared(image: Image.Image) -> Ink | None:
+    """The values of a picture that is 28x28 with a dark border; None for any other."""
+    if image.size != (SIDE, SIDE):
+        return None
+    grey = _grey(image)
+    return np.rint(grey).astype(np.uint8) if np.median(_border(grey)) < 128 else None
 
 
 def to_mnist(ink: NDArray[np.uint8] | NDArray[np.floating]) -> Ink:
@@ -61,6 +76,27 @@ def to_mnist(ink: NDArray[np.uint8] | NDArray[np.floating]) -> Ink:
     left = int(np.clip(round(CENTRE - x), 0, SIDE - width))
     canvas[top : top + height, left : left + width] = np.rint(digit * (255 / digit.max()))
     return canvas
+
+
+def drawn_to_mnist(ink: Ink) -> Ink:
+    """As `to_mnist`, with very thin and very thick strokes brought to the width that MNIST's pens had."""
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    if not rows.size:
+        return np.zeros((SIDE, SIDE), np.uint8)
+    box = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    scale = FINE * BOX / max(box.shape)
+    size = (max(1, round(box.shape[1] * scale)), max(1, round(box.shape[0] * scale)))
+    margin = FINE * 2
+    fine = np.pad(np.asarray(Image.fromarray(box).resize(size, Image.Resampling.BICUBIC)), margin)
+    drawn = fine > 127
+    if not drawn.any():
+        return to_mnist(ink)
+    inside = ndimage.distance_transform_edt(drawn)
+    width = 4 * inside[drawn].mean() / FINE  # across a stroke, the distance to its edge rises to a half and falls
+    if USUAL[0] * STROKE <= width <= USUAL[1] * STROKE:
+        return to_mnist(ink)
+    edge = inside - ndimage.distance_transform_edt(~drawn) + (STROKE - width) * FINE / 2
+    return to_mnist(np.clip(edge + 0.5, 0, 1))
 
 
 def _fit(digit: NDArray[np.float32]) -> NDArray[np.float32]:

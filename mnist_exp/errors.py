@@ -7,3 +7,7 @@ class UserError(Exception):
 
 class Pruned(Exception):  # noqa: N818  (an answer, not an error)
     """A search has seen enough of this run: others did better at the same stage."""
+
+
+class JobLost(UserError):  # noqa: N818  (what happened to it)
+    """What ran a job was taken away from it (cancelled, its process killed, its node gone): it may be run again."""

@@ -1,5 +1,6 @@
 """The walk of the data, as one plain function of plain objects: augment, extract features, fit, evaluate."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -30,7 +31,17 @@ class Augmentation(Protocol):
         """Return uint8 (m * n, h, w)."""
 
 
-Report = Callable[[float, float], None]  # takes the share of the fit that is done, and the validation accuracy there
+@dataclass(frozen=True)
+class Interim:
+    """What a half-fitted model says of the validation split."""
+
+    stage: int  # epochs, or tens of trees
+    share: float  # of the whole fit
+    seconds: float  # of fitting so far
+    metrics: dict[str, float]
+
+
+Report = Callable[[Interim], None]
 
 
 @dataclass(frozen=True)
@@ -67,8 +78,8 @@ def run_experiment(
 ) -> Outcome:
     """Fit on the training split, augmented, and evaluate on every other split there is.
 
-    With `memory`, jobs that share data, augmentation, features and seed compute those once. With `report`, the accuracy
-    on the validation split is told while the estimator is fitted, if it can be fitted in stages.
+    With `memory`, jobs that share data, augmentation, features and seed compute those once. With `report`, the metrics
+    on the validation split are told while the estimator is fitted, if it can be fitted in stages.
     """
     stages = stages or Stages()
     memory = memory or Memory(None, verbose=0)
@@ -133,7 +144,8 @@ def _fit(
     stages.seconds |= prepared.seconds
     told = None
     if report is not None and val is not None:
-        told = _Teller(report, estimator, _val_features(memory, prepared.features, val, n_jobs), val, n_jobs)
+        X = _val_features(memory, prepared.features, val, n_jobs)
+        told = _Teller(report, estimator, X, val, len(dataset.classes), n_jobs)
     with stages("fit", "{:,} x {:,}".format(*prepared.X.shape)) as advance, _refusals_named("model"):
         models.fit(estimator, prepared.X, prepared.y, advance, told)
     return models.assemble(prepared.features, estimator), len(prepared.y)
@@ -172,23 +184,24 @@ def _evaluate_val(pipeline: Pipeline, val: Split, memory: Memory, n_jobs: int) -
 
 
 class _Teller:
-    """Evaluates a half-fitted estimator on validation data, each time twice as much has been done as at the last."""
+    """Evaluates a half-fitted estimator on validation data."""
 
-    def __init__(self, report: Report, estimator: Any, X: NDArray[np.float32], val: Split, n_jobs: int) -> None:
-        self._report, self._estimator, self._X, self._val, self._n_jobs = report, estimator, X, val, n_jobs
-        self._last = 0.0
+    def __init__(
+        self, report: Report, estimator: Any, X: NDArray[np.float32], val: Split, n_classes: int, n_jobs: int
+    ) -> None:
+        self._report, self._estimator, self._X, self._val = report, estimator, X, val
+        self._n_classes, self._n_jobs = n_classes, n_jobs
+        self._began = time.perf_counter()
 
-    def __call__(self, share: float) -> None:
-        if share < 2 * self._last:
-            return
-        self._last = share
+    def __call__(self, stage: int, share: float) -> None:
         jobs = getattr(self._estimator, "n_jobs", None)
         if jobs is not None:
             self._estimator.set_params(n_jobs=1)  # threads share out images instead, as in `assemble`
-        predicted = models.predict(self._estimator, self._X, self._n_jobs)[0]
+        predictions = _predictions(self._estimator, self._X, self._val, self._n_jobs)
         if jobs is not None:
             self._estimator.set_params(n_jobs=jobs)
-        self._report(share, float((predicted == self._val.labels).mean()))
+        seconds = time.perf_counter() - self._began
+        self._report(Interim(stage, share, seconds, _numbers(predictions, self._n_classes)))
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def chain(**steps: BaseEstimator) -> Pipeline:
     return Pipeline(list(steps.items()))
 
 
-class _ImageTransformer(TransformerMixin, BaseEstimator):
+class ImageTransformer(TransformerMixin, BaseEstimator):
     """Reads images and remembers their size, `image_shape_`; subclasses compute something of each.
 
     Images (n, h, w) carry their size with them. Of flat rows it is `shape`, (height, width); without it a row is a
@@ -89,14 +89,14 @@ class _ImageTransformer(TransformerMixin, BaseEstimator):
         return tags
 
 
-class Pixels(OneToOneFeatureMixin, _ImageTransformer):
+class Pixels(OneToOneFeatureMixin, ImageTransformer):
     """The pixels as a row, from 0..255 to 0..1."""
 
     def _extract(self, images: Images) -> Float32:
         return np.divide(images.reshape(len(images), -1), 255, dtype=np.float32)
 
 
-class Deskew(OneToOneFeatureMixin, _ImageTransformer):
+class Deskew(OneToOneFeatureMixin, ImageTransformer):
     """The pixels of the upright image as a row, from 0..255 to 0..1.
 
     The centre of mass is moved to the middle, and the rows sideways in proportion to their height above it, until the
@@ -104,7 +104,7 @@ class Deskew(OneToOneFeatureMixin, _ImageTransformer):
     """
 
     _parameter_constraints: ClassVar[Constraints] = {
-        **_ImageTransformer._parameter_constraints,
+        **ImageTransformer._parameter_constraints,
         "n_jobs": [Integral, None],
     }
 
@@ -116,13 +116,13 @@ class Deskew(OneToOneFeatureMixin, _ImageTransformer):
         result = np.empty(images.shape, np.float32)
 
         def work(block: slice, scratch: Scratch) -> None:
-            np.divide(_upright(images[block], scratch), 255, out=result[block])
+            np.divide(upright(images[block], scratch), 255, out=result[block])
 
         run_blocks(work, len(images), block_size(*self.image_shape_), effective_n_jobs(self.n_jobs))
         return result.reshape(len(images), -1)
 
 
-class Hog(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
+class Hog(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
     """Histograms of oriented gradients (Dalal & Triggs 2005), with `deskew` those of the upright image.
 
     Each pixel's gradient is shared out, by its length, among the two nearest of `bins` directions over the full circle
@@ -180,7 +180,7 @@ class Hog(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         result = np.empty((len(images), self._n_features_out), np.float32)
 
         def work(block: slice, scratch: Scratch) -> None:
-            grey = _upright(images[block], scratch) if self.deskew else images[block]
+            grey = upright(images[block], scratch) if self.deskew else images[block]
             shares = _directions(grey, self.bins, scratch).reshape(-1, height, width * self.bins)
             cells = np.matmul(pool_cols, np.matmul(pool_rows, shares).reshape(-1, rows, width, self.bins))
             _normalise(cells, self.block, result[block])
@@ -189,7 +189,7 @@ class Hog(ClassNamePrefixFeaturesOutMixin, _ImageTransformer):
         return result
 
 
-def _upright(images: Images, scratch: Scratch) -> Float32:
+def upright(images: Images, scratch: Scratch) -> Float32:
     """Return deskewed images (n, h, w), 0 outside, in an array of `scratch`."""
     _, height, width = images.shape
     y, x = (np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2) for size in (height, width))

@@ -22,6 +22,21 @@ def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_new(path: Path, content: str) -> None:
+    """Write UTF-8 text whole or not at all where nothing is; FileExistsError if something is, or was made meanwhile."""
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
+    try:
+        temporary.write_text(content, encoding="utf-8", newline="\n")
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:  # no hard links on this file system: the name is still given once, the content may be seen half
+        with path.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(content)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write bytes atomically."""
     write_atomic(path, lambda temporary: temporary.write_bytes(content))

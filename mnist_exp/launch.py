@@ -1,15 +1,18 @@
 """What happens once per command, before the first job: settle the dataset, claim the folder."""
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
+from shutil import which
 from sys import argv
-from typing import Any
+from typing import Any, cast
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from mnist_exp.config import explain, settle_auto
 from mnist_exp.errors import UserError
@@ -42,16 +45,17 @@ class Launch(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Do the same for a sweep, through the words from which every job's configuration is composed."""
         with _mistakes_end_the_command(), read_write(config), open_dict(config):
-            words = config.hydra.overrides.task
+            _check_launcher(config)
+            words = task_words(config)
             launched.searching = config.get("search") is not None
             if config.dataset.name == "auto" or any(re.match(r"dataset=.*\bauto\b", word) for word in words):
                 choice = _decide(config)
-                config.hydra.overrides.task = _settle(list(words), choice)
+                words = config.hydra.overrides.task = _settle(words, choice)
                 settle_auto(config, choice)
             if launched.searching:
                 from mnist_exp.search.trial import prepare
 
-                config.hydra.overrides.task = [*config.hydra.overrides.task, *prepare(config)]
+                config.hydra.overrides.task = [*words, *prepare(config)]
                 if config.search.plan:
                     return
             named = "hydra.sweep.dir" in _keys(config)
@@ -62,6 +66,27 @@ class Launch(Callback):
             config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
 
 
+def _check_launcher(config: DictConfig) -> None:
+    """Refuse a launcher that is not installed, or that cannot do what is asked, before a folder is claimed."""
+    launcher = str(config.hydra.runtime.choices["hydra/launcher"])
+    search = config.get("search")
+    needs = {"mnist_joblib": ("joblib", "hydra_joblib_launcher"), "mnist_slurm": ("slurm", "hydra_submitit_launcher")}
+    if launcher in needs:
+        extra, plugin = needs[launcher]
+        if find_spec(f"hydra_plugins.{plugin}") is None:
+            raise UserError(f'launcher={extra} is an extra: pip install "mnist-exp[{extra}]"')
+    if launcher == "mnist_joblib" and search is not None:
+        raise UserError("launcher=joblib is for grids; a search has its own processes: leave it out, set search.n_jobs")
+    if launcher == "mnist_slurm":
+        if which("sbatch") is None:
+            raise UserError("launcher=slurm: sbatch is not found here; start this on a machine that submits to Slurm")
+        if search is not None and search.pruner != "none":
+            raise UserError(
+                f"search.pruner={search.pruner}: a trial that is a job of Slurm cannot be pruned; "
+                "set search.pruner=none, or make jobs of whole workers instead (docs/scale.md)"
+            )
+
+
 class _mistakes_end_the_command:  # noqa: N801  (reads as the sentence it is)
     def __enter__(self) -> None:
         pass
@@ -69,6 +94,11 @@ class _mistakes_end_the_command:  # noqa: N801  (reads as the sentence it is)
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, UserError | OSError):
             raise SystemExit(f"error: {explain(error)}") from error
+
+
+def task_words(config: DictConfig) -> list[str]:
+    """The words of the command line as they were written: `${oc.env:...}` may stand for a password."""
+    return cast("list[str]", OmegaConf.to_container(config.hydra.overrides.task, resolve=False))
 
 
 def _keys(config: DictConfig) -> set[str]:
@@ -98,6 +128,14 @@ def claim_run(folder: Path, named: bool) -> Path:
             continue
         return candidate
     raise UserError(f"hydra.run.dir={folder} holds a run already: name another folder, or move that one away")
+
+
+def claim_job(folder: Path) -> Run:
+    """Take the folder of a sweep's job; a job that Slurm starts again takes its own, unless it had completed."""
+    run = Run(folder)
+    if os.environ.get("SLURM_RESTART_COUNT", "0") != "0" and run.exists and run.status.state != "completed":
+        run.withdraw()
+    return Run.claim(folder, argv)
 
 
 def claim_sweep(folder: Path, named: bool) -> Path:

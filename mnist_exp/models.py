@@ -7,6 +7,7 @@ such threads, which puts the filters back when these are done.
 
 import warnings
 from collections.abc import Callable
+from itertools import count, takewhile
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from sklearn.pipeline import Pipeline
 
 from mnist_exp.errors import UserError
 
+TREES = 10  # a stage of a forest, as an epoch is one of a network
 BLOCK = 500  # images a thread takes at a time: their HOG features fit the second-level cache
 
 
@@ -41,13 +43,14 @@ def fit(
     X: NDArray[np.floating],
     y: NDArray[np.int64],
     advance: Callable[[float], None],
-    report: Callable[[float], None] | None = None,
+    report: Callable[[int, float], None] | None = None,
 ) -> None:
     """Fit, telling `advance` the share that is done where the estimator can be grown in stages.
 
     A forest grown by warm start is, tree for tree, the forest fitted at once: each tree has a seed of its own.
-    `report`, which may raise, is called likewise while the estimator can answer questions; for its sake models that
-    learn in epochs are fitted epoch by epoch, which shows them the images in another random order than `fit` does.
+    `report`, which may raise, gets the number of stages done (1, 2, 4, 8 ...: epochs, or tens of trees) and their
+    share; for its sake models that learn in epochs are fitted epoch by epoch, which shows them the images in another
+    random order than `fit` does.
     """
     if hasattr(estimator, "n_estimators") and hasattr(estimator, "warm_start") and not estimator.warm_start:
         _grow(estimator, X, y, advance, report)
@@ -63,18 +66,24 @@ def _grow(
     X: NDArray[np.floating],
     y: NDArray[np.int64],
     advance: Callable[[float], None],
-    report: Callable[[float], None] | None,
+    report: Callable[[int, float], None] | None,
 ) -> None:
     total = estimator.n_estimators
     step = max(1, round(total / 10 / (estimator.n_jobs or 1))) * (estimator.n_jobs or 1)  # whole rounds of the threads
+    stages = range(step, total, step) if report is None else [TREES * stage for stage in _doubling(total / TREES)]
     estimator.set_params(warm_start=True)
-    for n_estimators in [*range(step, total, step), total]:
+    for n_estimators in [*stages, total]:
         with warnings.catch_warnings():
             estimator.set_params(n_estimators=n_estimators).fit(X, y)
         advance(n_estimators / total)
         if report is not None and n_estimators < total:
-            report(n_estimators / total)
+            report(n_estimators // TREES, n_estimators / total)
     estimator.set_params(warm_start=False)
+
+
+def _doubling(end: float) -> list[int]:
+    """1, 2, 4, 8 ... below `end`: judging a model at these costs no more than judging it twice at the end."""
+    return list(takewhile(lambda stage: stage < end, (2**i for i in count())))
 
 
 def _in_epochs(estimator: Any) -> bool:
@@ -92,16 +101,17 @@ def _learn(
     X: NDArray[np.floating],
     y: NDArray[np.int64],
     advance: Callable[[float], None],
-    report: Callable[[float], None],
+    report: Callable[[int, float], None],
 ) -> None:
     seed, classes = estimator.random_state, np.unique(y)
+    stages = _doubling(estimator.max_iter)
     estimator.set_params(random_state=np.random.RandomState(seed))  # a new order in each epoch
     for epoch in range(1, estimator.max_iter + 1):
         with config_context(assume_finite=epoch > 1), warnings.catch_warnings():
             estimator.partial_fit(X, y, classes=classes)
         advance(epoch / estimator.max_iter)
-        if epoch < estimator.max_iter:
-            report(epoch / estimator.max_iter)
+        if epoch in stages:
+            report(epoch, epoch / estimator.max_iter)
     estimator.set_params(random_state=seed)
 
 
@@ -155,5 +165,7 @@ def in_blocks(function: Callable[[NDArray[Any]], NDArray[Any]], inputs: NDArray[
     """Join what a function returns of blocks of `BLOCK` inputs, shared out among threads."""
     blocks = [inputs[start : start + BLOCK] for start in range(0, len(inputs), BLOCK)]
     with warnings.catch_warnings():
+        if len(blocks) == 1:  # a picture that somebody draws should not wait for a pool of threads
+            return function(blocks[0])
         answers = Parallel(n_jobs=n_jobs, backend="threading")(delayed(function)(block) for block in blocks)
     return np.concatenate(answers)

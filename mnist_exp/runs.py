@@ -1,9 +1,11 @@
 """The run folder as a type: the only place that spells a file name in it."""
 
 import json
+import logging
 import os
 import re
 import socket
+import stat
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,27 +14,37 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
+from zipfile import ZipInfo
 
 import numpy as np
 import psutil
 import yaml
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from mnist_exp.errors import Pruned, UserError
-from mnist_exp.files import link_atomic, write_atomic, write_bytes, write_json, write_text
+from mnist_exp.files import link_atomic, write_atomic, write_bytes, write_json, write_new, write_text
 from mnist_exp.metrics import Predictions
+
+if TYPE_CHECKING:
+    from mnist_exp.novelty import Neighbours
+
+log = logging.getLogger(__name__)
 
 SCHEMA = 1
 HEARTBEAT_SECONDS = 30
 _YAML_LOADER = getattr(
     yaml, "CSafeLoader", yaml.SafeLoader
 )  # libyaml's, where PyYAML was built with it: five times faster
+MOST_TEXT = 64 * 2**20  # bytes of a text file in a run folder, far more than any run writes
+MOST_UNPACKED = 2**30  # bytes of a predictions file
 STALE_SECONDS = 120  # a run on another host whose status was not touched for so long is taken for dead
 
 State = Literal["running", "completed", "failed", "interrupted", "pruned", "stale"]
 SplitName = Literal["test", "val"]
+Labels = dict[tuple[int, int], NDArray[Any]]  # by checksum (CRC-32) and size in bytes, as a zip file lists them
 
 _SECRET = re.compile(
     r"(?<=://)([^:/@\s]*):[^@\s]+@|((?:password|passwd|secret|token|auth)\w*[=:])[^\s,}\]]+", re.IGNORECASE
@@ -93,9 +105,12 @@ class Run:
             error=None,
             argv=[redact(word) for word in argv],
         )
-        with run._status_path.open("x", encoding="utf-8") as file:
-            json.dump(asdict(status), file, indent=2)
+        write_new(run._status_path, json.dumps(asdict(status), indent=2))
         return run
+
+    def withdraw(self) -> None:
+        """Leave the folder to be claimed again, for a job that starts over: its first process is gone for certain."""
+        self._status_path.unlink()
 
     def finish(self, state: State, error: str | None = None) -> None:
         """Write the final state; `completed` is the marker that everything else in the folder is whole."""
@@ -133,13 +148,13 @@ class Run:
     def status(self) -> Status:
         """The status as written; raises UserError where it cannot be read as one."""
         try:
-            content = json.loads(self._status_path.read_text(encoding="utf-8"))
-            status = Status(**content)
-        except (OSError, ValueError, TypeError) as error:
-            raise UserError(f"{self.path} is not a readable run: {self._status_path.name}: {error}") from error
-        if status.schema != SCHEMA:
-            raise UserError(f"{self.path} has run schema {status.schema}; this version reads {SCHEMA}")
-        return status
+            content = json.loads(_read_text(self._status_path))
+            schema = content["schema"]
+            if schema == SCHEMA:
+                return Status(**content)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{self.path} is not a readable run: {self._status_path.name}: {error!r}") from error
+        raise UserError(f"{self.path} has run schema {schema}; this version reads {SCHEMA}")
 
     @property
     def state(self) -> State:
@@ -152,11 +167,7 @@ class Run:
     def _alive(self, status: Status) -> bool:
         if status.host != socket.gethostname():
             return time.time() - self._status_path.stat().st_mtime < STALE_SECONDS
-        try:
-            # A process number is given out again; the start time tells two holders apart (roughly: clocks are set).
-            return abs(psutil.Process(status.pid).create_time() - status.pid_started) < 2
-        except psutil.NoSuchProcess:
-            return False
+        return alive(status.pid, status.pid_started)
 
     @property
     def exists(self) -> bool:
@@ -179,6 +190,14 @@ class Run:
     def choices(self) -> dict[str, str]:
         """Which option of each configuration group this run took: `{"model": "rf", ...}`."""
         return dict(self._read_yaml("hydra.yaml")["hydra"]["runtime"]["choices"])
+
+    @property
+    def config_text(self) -> str:
+        """The composed configuration as it was written."""
+        try:
+            return _read_text(self.config_path)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.config_path} cannot be read: {error}") from error
 
     @property
     def config_path(self) -> Path:
@@ -210,6 +229,34 @@ class Run:
         """The pipeline's skops file."""
         return self.path / "model.skops"
 
+    def load_model(self) -> Any:
+        """The fitted pipeline, raw uint8 images in; UserError if it is not what `model.json` says, or unsafe."""
+        import hashlib
+
+        from mnist_exp.storage import load_model
+
+        expected = self.model_card.get("sha256")
+        try:
+            content = self.model_path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{self.model_path} cannot be read: {error.strerror}") from error
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise UserError(f"{self.model_path} is not the file that model.json describes: its sha256 differs")
+        return load_model(content, str(self.model_path))
+
+    def load_neighbours(self) -> "Neighbours | None":
+        """The kept sample of training images; None if there is none that this version can read."""
+        from mnist_exp.novelty import Neighbours
+
+        try:
+            with self._neighbours_path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return Neighbours(**arrays)
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # a damaged zip raises one of half a dozen unrelated types
+            log.info("%s is built anew: %s", self._neighbours_path, error)
+            return None
+
     def has_predictions(self, split: SplitName) -> bool:
         """Whether predictions of a split were kept."""
         return self._predictions_path(split).is_file()
@@ -226,16 +273,21 @@ class Run:
                 split_sha256=str(arrays["split_sha256"]),
             )
 
-    def answers(self, split: SplitName) -> tuple[NDArray[Any], NDArray[Any], str]:
-        """Labels, predictions and the split's sha256 alone, in a third of the time."""
+    def answers(self, split: SplitName, known: Labels) -> tuple[NDArray[Any], NDArray[Any], str]:
+        """Labels, predictions and the split's sha256 alone; labels that another file brought are not unpacked again."""
         with self._arrays(split) as arrays:
-            return arrays["label"], arrays["prediction"], str(arrays["split_sha256"])
+            packed = _parts(arrays)["label.npy"]
+            checksum = packed.CRC, packed.file_size
+            if checksum not in known:
+                known[checksum] = arrays["label"]
+            return known[checksum], arrays["prediction"], str(arrays["split_sha256"])
 
     @contextmanager
-    def _arrays(self, split: SplitName) -> Iterator[Mapping[str, NDArray[Any]]]:
+    def _arrays(self, split: SplitName) -> Iterator[NpzFile]:
         path = self._predictions_path(split)
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                _check_size(arrays)
                 yield arrays
         except Exception as error:  # a damaged zip raises one of half a dozen unrelated types
             raise UserError(f"{path} cannot be read: {error}") from error
@@ -282,6 +334,10 @@ class Run:
         write_json(self.path / "model.json", {**card, "sha256": _file_sha256(self.model_path), "bytes": size})
         return size
 
+    def save_neighbours(self, neighbours: "Neighbours") -> None:
+        """Keep a sample of the training images beside the model; the one file that a reader may add to a run."""
+        write_atomic(self._neighbours_path, lambda path: _savez(path, neighbours.arrays()))
+
     def save_metrics(self, metrics: Mapping[str, Any], intervals: Mapping[str, Any]) -> None:
         """Write the numbers; the last file before the state turns `completed`."""
         write_json(self.path / "intervals.json", intervals)
@@ -292,6 +348,10 @@ class Run:
     @property
     def _status_path(self) -> Path:
         return self.path / "status.json"
+
+    @property
+    def _neighbours_path(self) -> Path:
+        return self.path / "neighbours.npz"
 
     def _predictions_path(self, split: SplitName) -> Path:
         return self.path / f"predictions_{split}.npz"
@@ -307,7 +367,7 @@ class Run:
     def _read_json(self, name: str) -> dict[str, Any]:
         path = self.path / name
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(_read_text(path))
         except (OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read: {error}") from error
         if not isinstance(content, dict):
@@ -317,9 +377,48 @@ class Run:
     def _read_yaml(self, name: str) -> Any:
         path = self.path / ".hydra" / name
         try:
-            return yaml.load(path.read_text(encoding="utf-8"), Loader=_YAML_LOADER)  # noqa: S506  (both are safe)
+            return parse_yaml(_read_text(path))
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise UserError(f"{path} cannot be read: {error}") from error
+
+
+def _read_text(path: Path) -> str:
+    """A file's text; what may come from anywhere is no device or pipe, which would never end, and of a bounded size."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError("not a regular file")
+    if found.st_size > MOST_TEXT:
+        raise OSError(f"{found.st_size / 1e6:.0f} MB are too many")
+    return path.read_text(encoding="utf-8")
+
+
+def _parts(arrays: NpzFile) -> dict[str, ZipInfo]:
+    """What the archive lists, before anything is unpacked."""
+    return {} if arrays.zip is None else {part.filename: part for part in arrays.zip.infolist()}
+
+
+def _check_size(arrays: NpzFile) -> None:
+    unpacked = sum(part.file_size for part in _parts(arrays).values())
+    if unpacked > MOST_UNPACKED:
+        raise UserError(f"it unpacks to {unpacked / 1e6:,.0f} MB")
+
+
+def parse_yaml(text: str) -> Any:
+    """YAML as plain data; raises yaml.YAMLError."""
+    return yaml.load(text, Loader=_YAML_LOADER)  # noqa: S506  (both are safe)
+
+
+def alive(pid: int, started: float) -> bool:
+    """Whether the process of this machine that had this number, and began then, still works.
+
+    Numbers are given out again: a later start is another process. An earlier one is not, for a clock that was set back
+    makes the same process seem to have started earlier.
+    """
+    try:
+        process = psutil.Process(pid)
+        return process.create_time() <= started + 2 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _savez(path: Path, arrays: Mapping[str, Any]) -> None:

@@ -36,13 +36,26 @@ def wilson(hits: int, n: int, level: float = LEVEL) -> Interval:
     return Interval(max(0.0, centre - half), min(1.0, centre + half), level, "wilson")
 
 
-def mean_interval(values: NDArray[np.floating], level: float = LEVEL) -> Interval:
-    """t interval of a mean over images."""
+def mean_interval(
+    values: NDArray[np.floating], level: float = LEVEL, *, step: float = 0.0, overlap: float = 0.0
+) -> Interval:
+    """t interval of a mean over images, seeds or splits; `step` and `overlap` as in `standard_error`."""
     from scipy.special import stdtrit
 
-    half = float(stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / sqrt(len(values)))
+    half = float(stdtrit(len(values) - 1, (1 + level) / 2)) * standard_error(values, step, overlap)
     mean = float(values.mean())
     return Interval(mean - half, mean + half, level, "t")
+
+
+def standard_error(values: NDArray[np.floating], step: float, overlap: float) -> float:
+    """Standard error of a mean of values that come in steps, over splits whose training parts overlap.
+
+    Two values that happen to agree are no proof that nothing scatters: the spread is never taken for less than that of
+    rounding to a `step`. `overlap` is n_test / n_train over resampled splits, which are not independent (Nadeau and
+    Bengio 2003), and 0 over seeds.
+    """
+    spread = max(float(values.std(ddof=1)), step / sqrt(12))
+    return spread * sqrt(1 / len(values) + overlap)
 
 
 def bootstrap_confusion(
@@ -109,14 +122,12 @@ def _paired_bootstrap(fixed: int, broke: int, n: int, level: float) -> Interval:
     Each of n images drawn adds +1, -1 or 0, so the sum's characteristic function is the n-th power of one image's, and
     a Fourier transform turns it into probabilities.
     """
-    from scipy.fft import next_fast_len
-
     centre = fixed - broke
     spread = 12 * sqrt(fixed + broke) + 40  # what lies further out on either side is lost in float64's rounding
-    size = next_fast_len(2 * int(spread) + 1)
-    angle = 2j * np.pi * np.fft.fftfreq(size)
+    size = 64 * ceil(2 * spread / 64)  # small factors make the transform fast
+    angle = 2j * np.pi / size * np.arange(size // 2 + 1)  # the other half of the circle mirrors this one
     one_image = 1 + (fixed * np.expm1(angle) + broke * np.expm1(-angle)) / n
-    cumulative = np.cumsum(np.fft.fftshift(np.fft.fft(one_image**n * np.exp(-centre * angle)).real)) / size
+    cumulative = np.cumsum(np.fft.fftshift(np.fft.hfft(one_image**n * np.exp(-centre * angle), size))) / size
     low, high = np.searchsorted(cumulative, [(1 - level) / 2, (1 + level) / 2]) - size // 2 + centre
     return Interval(float(low) / n, float(high) / n, level, "paired bootstrap")
 
@@ -167,29 +178,31 @@ def detectable_difference(discordant: int, n: int, alpha: float = 1 - LEVEL, pow
     return min(1.0, max(difference, fewest / n))
 
 
-def seeds_needed(mean: float, std: float, alpha: float = 1 - LEVEL, power: float = POWER) -> int | None:
+def seeds_needed(
+    mean: float, std: float, alpha: float = 1 - LEVEL, power: float = POWER, overlap: float = 0.0
+) -> int | None:
     """How many seeds would tell a mean paired difference from 0, given the spread over seeds; None if over 1,000.
 
-    The t interval must be short enough with probability `power`: (t_alpha + t_power) std / sqrt(k) <= |mean|.
+    The t interval must be short enough with probability `power`: (t_alpha + t_power) std sqrt(1/k + overlap) <= |mean|.
     """
-    enough = np.flatnonzero(_effect_found(alpha, power) * std <= abs(mean))
+    enough = np.flatnonzero(_effect_found(alpha, power, overlap) * std <= abs(mean))
     return int(enough[0]) + 2 if mean and enough.size else None
 
 
 @cache
-def _effect_found(alpha: float, power: float) -> NDArray[np.float64]:
+def _effect_found(alpha: float, power: float, overlap: float) -> NDArray[np.float64]:
     """The mean, in standard deviations, that 2, 3, 4 ... seeds would find."""
     from scipy.special import stdtrit
 
     seeds = np.arange(2, MOST_SEEDS + 1)
-    return np.asarray((stdtrit(seeds - 1, 1 - alpha / 2) + stdtrit(seeds - 1, power)) / np.sqrt(seeds))
+    return np.asarray((stdtrit(seeds - 1, 1 - alpha / 2) + stdtrit(seeds - 1, power)) * np.sqrt(1 / seeds + overlap))
 
 
-def paired_t(differences: NDArray[np.floating]) -> float:
+def paired_t(differences: NDArray[np.floating], *, step: float = 0.0, overlap: float = 0.0) -> float:
     """Two-sided p-value of Student's paired t test; differences without any spread speak for themselves (0 or 1)."""
     from scipy.special import stdtr
 
-    mean, std = float(differences.mean()), float(differences.std(ddof=1))
-    if std == 0:
+    mean, error = float(differences.mean()), standard_error(differences, step, overlap)
+    if error == 0:
         return 1.0 if mean == 0 else 0.0
-    return float(2 * stdtr(len(differences) - 1, -abs(mean) / (std / sqrt(len(differences)))))
+    return float(2 * stdtr(len(differences) - 1, -abs(mean) / error))

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from mnist_exp.config import CONF, MISTAKES, build, explain
 from mnist_exp.errors import UserError
 from mnist_exp.interrupt import Terminated, marked_when_stuck, raise_on_sigterm
-from mnist_exp.launch import launched
+from mnist_exp.launch import claim_job, launched
 from mnist_exp.runs import Run, point_latest
 
 log = logging.getLogger(__name__)
@@ -32,13 +32,13 @@ def job(cfg: DictConfig) -> float | list[float]:
     folder = Path(hydra_config.runtime.output_dir)
     single = hydra_config.mode == RunMode.RUN
     try:
-        run = Run(folder) if single else Run.claim(folder, sys.argv)
+        run = Run(folder) if single else claim_job(folder)
     except FileExistsError as error:
         raise UserError(f"{folder} holds a run already; hydra.sweep.subdir must differ from job to job") from error
     searching = not single and cfg.get("search") is not None
     try:
         with run.recording(), marked_when_stuck(run):
-            score = _try(cfg, run, started) if searching else _train(cfg, run, started, keep_features=not single)
+            score = _try(cfg, run, started) if searching else _train(cfg, run, started, single)
     except MISTAKES as error:
         if not single:  # a grid goes on; a single run's message is the last thing it says
             log.error("failed: %s", explain(error))  # noqa: TRY400  (a mistake, not a defect)
@@ -54,15 +54,15 @@ def _try(cfg: DictConfig, run: Run, started: float) -> float | list[float]:
     return run_trial(cfg, run, started)
 
 
-def _train(cfg: DictConfig, run: Run, started: float, keep_features: bool) -> float:
+def _train(cfg: DictConfig, run: Run, started: float, single: bool) -> float:
     from mnist_exp.progress import Stages
     from mnist_exp.report.record import record, show_summary
 
     experiment = build(cfg)
-    stages = Stages()
+    stages = Stages(bars=single or HydraConfig.get().runtime.choices["hydra/launcher"] == "basic")
     with stages("load", cfg.dataset.name):
         dataset = experiment.load()
-    outcome = experiment.run(dataset, stages, experiment.memory() if keep_features else None)
+    outcome = experiment.run(dataset, stages, None if single else experiment.memory())
     seeds = {"seed": experiment.seed, "split_seed": experiment.sizes["split_seed"]}
     with stages("write"):
         metrics = record(run, dataset, outcome, stages.seconds, seeds, started, Path(cfg.outputs))

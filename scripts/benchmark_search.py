@@ -43,8 +43,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", help="framework, parallel, killed, pruning; default: all")
     parser.add_argument("--other", help="a python that has hydra-optuna-sweeper 1.3.0 and the Optuna it wants")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--dataset", nargs="*", default=["dataset=digits"], help="words that name the data for pruning")
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--pruners", nargs="*", default=["median", "hyperband"])
+    data = ["dataset=mnist", "dataset.train_size=7000", "dataset.val_size=5000"]
+    parser.add_argument("--dataset", nargs="*", default=data, help="words that name the data for pruning")
     arguments = parser.parse_args()
     parts = arguments.parts or ["framework", "parallel", "killed", "pruning"]
     with tempfile.TemporaryDirectory() as folder:
@@ -56,7 +58,7 @@ def main() -> None:
         if "killed" in parts:
             killed(home)
         if "pruning" in parts:
-            pruning(home, arguments.seeds, arguments.dataset)
+            pruning(home, arguments.seeds, arguments.pruners, arguments.dataset)
 
 
 def _run(command: Sequence[str | Path], home: Path) -> float:
@@ -160,11 +162,11 @@ def killed(home: Path) -> None:
         sys.exit("killed: trials were lost or repeated")
 
 
-def pruning(home: Path, seeds: int, data: Sequence[str]) -> None:
+def pruning(home: Path, seeds: Sequence[int], pruners: Sequence[str], data: Sequence[str]) -> None:
     """Print cpu time, start-up and all, and best validation accuracy of a 30-trial forest search with each pruner."""
-    for seed in range(seeds):
+    for seed in seeds:
         found = {}
-        for pruner in ("none", "median", "hyperband"):
+        for pruner in ("none", *pruners):
             folder = home / f"{pruner}{seed}"
             words = ["model=rf", "search=tpe", "search.n_trials=30", "search.refit=false", f"search.pruner={pruner}"]
             words += [f"seed={seed}", f"hydra.sweep.dir={folder}", f"outputs={home}", *data]

@@ -45,6 +45,28 @@ def write_idx_part(folder, part, images, labels):
     write_idx(folder / f"{part}-labels-idx1-ubyte.gz", labels)
 
 
+def trained(folder, *words):
+    """A run on the bundled digits with what reading pictures takes, and its dataset."""
+    from omegaconf import OmegaConf
+
+    from mnist_exp.config import build, compose
+    from mnist_exp.runs import Run
+
+    cfg = compose(["dataset=digits", "dataset.test_size=100", "n_jobs=1", f"cache_dir='{folder.as_posix()}'", *words])
+    run = Run.claim(folder, [])
+    run.config_path.parent.mkdir()
+    OmegaConf.save(cfg, run.config_path)
+    experiment = build(cfg)
+    dataset = experiment.load()
+    outcome = experiment.run(dataset)
+    shape = [None, *dataset.train.images.shape[1:]]
+    run.save_model(outcome.pipeline, {"classes": list(dataset.classes), "input": {"shape": shape}})
+    run.save_predictions("test", outcome.predictions["test"])
+    run.save_metrics(outcome.metrics, {})
+    run.finish("completed")
+    return run, dataset
+
+
 @pytest.fixture
 def idx_files(tmp_path):
     """A folder with four IDX files: 60 + 30 images of 20x16 pixels in 3 classes, told by the row that is lit."""

@@ -258,6 +258,43 @@ def test_one_seed_in_common_is_no_basis_and_any_key_can_group(here):
     assert compare_runs("c", group_by="model.trees").groups[0].values == ["1", "2"]
 
 
+def test_two_seeds_that_happen_to_agree_prove_little(here):
+    write_seeds(here / "a", [(0, 101), (1, 102)])
+    write_seeds(here / "b", [(0, 100), (1, 101)], augment={"_target_": "a.shift"})
+    group = compare_runs(["a", "b"]).groups[1]
+    assert (group.verdict, group.delta) == ("not distinguishable", pytest.approx(100 / N))
+    half = 12.7062047 * 100 / N / 12**0.5 / 2**0.5  # t(0.975, 1) and the spread of rounding to whole images
+    assert group.delta_interval.high == pytest.approx(100 / N + half)
+
+
+def write_splits(folder, errors, **config):
+    for split_seed, count in enumerate(errors):
+        run = write_run(
+            folder / str(split_seed),
+            wrong_at((0, count)),
+            sha=str(split_seed) * 64,
+            split="val",
+            dataset={"_target_": "mnist_exp.data.mnist", "split_seed": split_seed},
+            **config,
+        )
+        metrics = json.loads((run.path / "metrics.json").read_text())
+        (run.path / "metrics.json").write_text(json.dumps(metrics | {"data": {"n_train": 5 * N}}))
+
+
+def test_resampled_splits_are_paired_and_their_overlap_widens_the_interval(here):
+    write_splits(here / "a", [100, 110, 120, 90])
+    write_splits(here / "b", [90, 98, 110], augment={"_target_": "a.shift"})
+    found = compare_runs(["a", "b"], split="val", group_by="dataset.split_seed")
+    assert [run.name for run in found.runs] == ["a/0", "b/0"]
+    assert found.skipped == []
+    group = found.groups[1]
+    d = 100 * np.array([10, 12, 10]) / N
+    half = 4.302653 * ((1 / 3 + 1 / 5) * d.var(ddof=1)) ** 0.5  # Nadeau and Bengio: t(0.975, 2), n_test / n_train = 1/5
+    assert (group.pairs, group.delta) == (3, pytest.approx(d.mean()))
+    assert (group.delta_interval.low, group.delta_interval.high) == pytest.approx((d.mean() - half, d.mean() + half))
+    assert len(compare_runs(["a", "b"], split="val").skipped) == 5
+
+
 # -- what cannot be compared ---------------------------------------------------------------------------------------
 
 BROKEN = {
@@ -270,10 +307,15 @@ BROKEN = {
     "deep json": lambda run: (run / "metrics.json").write_text("[" * 100_000),
     "missing key": lambda run: (run / "metrics.json").write_text('{"test": {}}'),
     "odd metrics": lambda run: (run / "metrics.json").write_text('{"test": 3}'),
+    "accuracy is no number": lambda run: (run / "metrics.json").write_text('{"test": {"accuracy": NaN}}'),
     "no metrics": lambda run: (run / "metrics.json").unlink(),
     "schema": lambda run: (run / "status.json").write_text(
         (run / "status.json").read_text().replace('"schema": 1', '"schema": 9')
     ),
+    "newer schema": lambda run: (run / "status.json").write_text('{"schema": 2, "phase": "completed"}'),
+    "device": lambda run: [(run / "status.json").unlink(), (run / "status.json").symlink_to("/dev/zero")],
+    "pipe": lambda run: [(run / "metrics.json").unlink(), os.mkfifo(run / "metrics.json")],
+    "huge json": lambda run: os.truncate(run / "metrics.json", 2**30),
     "bad yaml": lambda run: (run / ".hydra" / "config.yaml").write_text("a: [1"),
     "yaml list": lambda run: (run / ".hydra" / "config.yaml").write_text("- 1"),
     "endless yaml": lambda run: (run / ".hydra" / "config.yaml").write_text("a: &a [*a]"),
@@ -327,6 +369,46 @@ def test_a_broken_folder_is_skipped_with_the_reason_and_disturbs_nobody(three, k
     assert found.skipped[0].reason
     with pytest.raises(UserError):
         compare_runs(["runs/1b", "runs/2"])
+
+
+def test_the_reason_names_a_schema_of_another_version(three):
+    BROKEN["newer schema"](write_run(three / "runs" / "3", LABEL).path)
+    assert compare_runs("runs").skipped[0].reason == "runs/3 has run schema 2; this version reads 1"
+
+
+def test_a_predictions_file_is_not_unpacked_without_bounds(three, monkeypatch):
+    monkeypatch.setattr("mnist_exp.runs.MOST_UNPACKED", 10**6)
+    run = write_run(three / "runs" / "3", LABEL)
+    arrays = dict(np.load(run.path / "predictions_test.npz"))
+    np.savez_compressed(run.path / "predictions_test.npz", **arrays, more=np.zeros(10**6))
+    assert "it unpacks to 8 MB" in compare_runs("runs").skipped[0].reason
+
+
+def test_a_configuration_that_cannot_be_read_in_parts_is_read_whole(three):
+    text = yaml.safe_dump(CONFIG) + "late: &late\n  lr: .nan\nlater: *late\n'quoted key': 1\n"
+    (three / "runs" / "1" / ".hydra" / "config.yaml").write_text(text)
+    found = compare_runs("runs").runs[1]
+    assert found.changes == "late.lr=nan later.lr=nan quoted key=1"
+
+
+def test_what_no_json_can_hold_is_text_or_left_out(three, command):
+    text = yaml.safe_dump(CONFIG) + "rate: .nan\nlimit: .inf\n"
+    (three / "runs" / "1" / ".hydra" / "config.yaml").write_text(text)
+    (three / "runs" / "1" / "metrics.json").write_text(
+        '{"test": {"accuracy": 0.97}, "time": {"fit_s": Infinity, "\\ud800": 1.0}}'
+    )
+    status, stdout, _ = command("runs", "--format", "json")
+    found = json.loads(stdout)["runs"][1]
+    assert (status, found["config"]["rate"], found["config"]["limit"], found["time"]) == (0, "nan", "inf", {})
+
+
+def test_a_reason_is_one_line_that_cannot_steer_the_terminal(three, command):
+    rewrite_status(write_run(three / "runs" / "3", LABEL).path, state="failed", error="\x1b[31m\n" + "no luck " * 999)
+    for words in (["runs"], ["runs", "--format", "json"], ["runs/3", "runs"]):
+        status, stdout, stderr = command(*words)
+        assert "\x1b" not in stdout + stderr
+        assert max(map(len, (stdout + stderr).splitlines())) < 1000
+    assert (status, stderr.count("\n")) == (2, 2)
 
 
 def test_a_folder_copied_without_its_configuration_compares_all_the_same(three):

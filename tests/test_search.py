@@ -19,6 +19,7 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import CompactHydraException
 from omegaconf.errors import OmegaConfBaseException
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import SGDClassifier
 from sklearn.neural_network import MLPClassifier
 
@@ -148,12 +149,17 @@ def test_features_are_extracted_once_in_a_search_and_shared_by_its_workers(finis
     assert not (finish.home / "sweep" / "best").exists()
 
 
-def test_a_pruned_trial_says_so_everywhere_and_the_report_counts_what_was_saved(here):
+@pytest.mark.parametrize("metric", ["val.accuracy", "val.log_loss"])
+def test_the_worse_trials_are_pruned_and_say_so_everywhere(here, metric):
     words = ["model=rf", "model.max_depth=int(interval(1,16))", "model.n_estimators=20", "search=random"]
-    sweep = here(*DIGITS, *words, "search.pruner=median", "search.n_trials=14", "search.refit=false")
+    words += ["search.n_trials=14", "search.refit=false", f"search.metric={metric}"]
+    sweep = here(*DIGITS, *words, "search.pruner=median")
     pruned = [row for row in rows(sweep) if row["state"] == "pruned"]
     assert pruned
     assert {Run(sweep / row["folder"]).state for row in pruned} == {"pruned"}
+    completed = [row for row in rows(sweep) if row["state"] == "completed"]
+    depth, of_pruned = (np.mean([int(row["model.max_depth"]) for row in found]) for found in (completed, pruned))
+    assert of_pruned < depth
     assert (sweep / "pruning.png").exists()
 
 
@@ -230,10 +236,14 @@ MISTAKES = {
     "search.metric=val.acuracy": ["val.acuracy", "val.accuracy"],
     "model.alpha=interval(0,1)": ["model.alpha", "n_estimators"],
     "search.spaces=[]": ["nothing to search"],
+    "search=grid": ["nothing to search", "model.max_depth=4,8"],
+    "search.timeout=soon": ["timeout=soon"],
     "search.n_trials=many": ["n_trials", "many"],
     "search.n_trialz=3": ["n_trialz", "n_trials"],
     "search.pruner=sharp": ["pruner=sharp", "hyperband"],
     "search.folds=1": ["search.folds=1"],
+    "search.pruner=wilcoxon": ["search.pruner=wilcoxon", "search.folds=5"],
+    "search.pruner=median search.metric=time.fit_s": ["search.pruner=median", "time.fit_s", "pruner=none"],
     "search.storage='sqlite:////no/such/folder/a.db'": ["storage=sqlite", "cannot be opened"],
     "dataset=digits,mnist": ["search over datasets"],
 }
@@ -242,7 +252,7 @@ MISTAKES = {
 @pytest.mark.parametrize("word", MISTAKES)
 def test_a_mistake_is_named_in_a_short_message(here, word):
     with pytest.raises((SystemExit, CompactHydraException, OmegaConfBaseException)) as caught:
-        here(*DIGITS, "model=rf", "search=random", word)
+        here(*DIGITS, "model=rf", "search=random", *word.split(" "))
     message = str(caught.value) if caught.type is SystemExit else explain(caught.value)
     assert len(message.splitlines()) <= 10
     for culprit in MISTAKES[word]:
@@ -272,13 +282,13 @@ def test_a_parameter_that_the_model_refuses_fails_every_trial_and_the_reason_is_
         MLPClassifier([16], max_iter=7, n_iter_no_change=7, random_state=0),
     ],
 )
-def test_a_fit_by_epochs_reports_each_and_learns_as_well(digits, estimator):
+def test_a_fit_by_epochs_reports_on_the_way_and_learns_as_well(digits, estimator):
     X, y = digits.train.images.reshape(400, -1) / 255.0, digits.train.labels
     test = digits.test.images.reshape(200, -1) / 255.0
-    shares = []
-    models.fit(estimator, X, y, lambda share: None, shares.append)
+    told = []
+    models.fit(estimator, X, y, lambda share: None, lambda *stage: told.append(stage))
     staged = (estimator.predict(test) == digits.test.labels).mean()
-    assert shares == [epoch / 7 for epoch in range(1, 7)]
+    assert told == [(1, 1 / 7), (2, 2 / 7), (4, 4 / 7)]
     assert estimator.get_params()["random_state"] == 0
     at_once = (estimator.fit(X, y).predict(test) == digits.test.labels).mean()
     assert abs(staged - at_once) < 0.05
@@ -287,9 +297,19 @@ def test_a_fit_by_epochs_reports_each_and_learns_as_well(digits, estimator):
 def test_a_model_that_stops_by_itself_is_fitted_at_once():
     rng = np.random.default_rng(0)
     X, y = rng.random((60, 4)), rng.integers(0, 3, 60)
-    shares = []
-    models.fit(SGDClassifier(tol=1e-3, random_state=0), X, y, lambda share: None, shares.append)
-    assert shares == []
+    told = []
+    models.fit(SGDClassifier(tol=1e-3, random_state=0), X, y, lambda share: None, lambda *stage: told.append(stage))
+    assert told == []
+
+
+def test_forests_of_any_size_are_judged_at_the_same_numbers_of_trees_and_come_out_the_same(digits):
+    X, y = digits.train.images.reshape(400, -1) / 255.0, digits.train.labels
+    told = []
+    forest = RandomForestClassifier(90, random_state=0)
+    models.fit(forest, X, y, lambda share: None, lambda *stage: told.append((*stage, len(forest.estimators_))))
+    assert told == [(1, 1 / 9, 10), (2, 2 / 9, 20), (4, 4 / 9, 40), (8, 8 / 9, 80)]
+    at_once = RandomForestClassifier(90, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(forest.predict_proba(X), at_once.predict_proba(X))
 
 
 def test_the_report_of_a_run_can_end_it(tmp_path):

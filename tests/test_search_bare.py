@@ -108,6 +108,18 @@ def test_tpe_finds_the_bottom_of_a_bowl(sweep):
     assert found.results["best_value"] <= 2.27  # hydra-optuna-sweeper's own bound
 
 
+def test_a_gaussian_process_closes_in_on_the_bottom(sweep):
+    pytest.importorskip("torch")
+    words = ["hydra/sweeper/sampler=gp", "hydra.sweeper.sampler.n_startup_trials=4", "y=0", "x=interval(-5,5)"]
+    assert sweep(n_trials(10), *words).results["best_value"] < 0.01  # the four random ones: 1.6 and worse
+
+
+def test_a_gaussian_process_without_pytorch_says_how_to_get_it(sweep, monkeypatch):
+    monkeypatch.setattr("mnist_exp.search.sweep.find_spec", lambda name: None)
+    with pytest.raises(CompactHydraException, match="pip install torch"):
+        sweep(n_trials(2), "x=interval(0,1)", "hydra/sweeper/sampler=gp")
+
+
 def test_a_fixed_parameter_is_no_parameter(sweep):
     found = sweep(n_trials(5), "x=choice(0,1,2)", "y=0", "+hydra.sweeper.params.y='interval(0,9)'")
     assert set(found.results["best_params"]) == {"x"}
@@ -134,9 +146,10 @@ def test_a_grid_over_an_interval_is_refused(sweep):
         sweep("hydra/sweeper/sampler=grid", "x=interval(0,1)")
 
 
-def test_several_objectives_leave_the_solutions_that_none_dominates(sweep):
-    words = ["hydra.sweeper.direction=[minimize,minimize]", "x=interval(-5,5)", "hydra/sweeper/sampler=nsgaii"]
-    found = sweep(n_trials(10), *words, job=lambda cfg: [cfg.x**2, (cfg.x - 2) ** 2])
+@pytest.mark.parametrize("sampler", ["nsgaii", "tpe"])
+def test_several_objectives_leave_the_solutions_that_none_dominates(sweep, sampler):
+    words = ["hydra.sweeper.direction=[minimize,minimize]", "x=interval(-5,5)", f"hydra/sweeper/sampler={sampler}"]
+    found = sweep(n_trials(14), *words, job=lambda cfg: [cfg.x**2, (cfg.x - 2) ** 2])
     values = [tuple(solution["values"]) for solution in found.results["solutions"]]
     assert len(values) > 1
     assert not any(a != b and a[0] <= b[0] and a[1] <= b[1] for a in values for b in values)

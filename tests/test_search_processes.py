@@ -112,5 +112,5 @@ def test_an_interrupted_search_gives_its_trial_back(start):
     while time.monotonic() < deadline and not log.exists():
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    process.wait(timeout=30)
+    assert "to go on: the same command with hydra.sweep.dir=sweep" in process.communicate(timeout=30)[1]
     assert Found(start.home / "sweep").column("state") == ["stale"]

@@ -150,6 +150,12 @@ def test_glob_means_every_option(compose_train):
     assert {choice.value for choice in space.choices["model"].choices} == {"rf", "sgd", "svm"}
 
 
+def test_a_space_that_names_no_key_of_its_model_is_refused(compose_train):
+    space = Space(["model=rf", "+model.space.n_treez='choice(1,2)'"], Groups(), compose_train, ["model"])
+    with pytest.raises(UserError, match=r"model\.n_treez: its space names it, but there is no such key"):
+        space.parameters({})
+
+
 @pytest.mark.parametrize(
     "words", [["model=rf", "model.alpha=interval(0,1)"], ["model=sgd,rf", "model.alpha=interval(0,1)"]]
 )

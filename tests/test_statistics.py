@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy.stats import binomtest, ttest_rel
+from scipy.stats import t as t_distribution
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
@@ -153,6 +154,20 @@ def test_paired_t_agrees_with_scipy():
     a, b = np.random.default_rng(0).normal(size=(2, 7))
     assert paired_t(a - b) == pytest.approx(ttest_rel(a, b).pvalue, abs=1e-12)
     assert (paired_t(np.ones(3)), paired_t(np.zeros(3))) == (0.0, 1.0)
+
+
+def test_the_correction_for_resampled_splits_by_hand():
+    d = np.array([1.0, 2.0, 3.0])  # t = 2 / sqrt((1/3 + 1/6) * 1), two degrees of freedom
+    assert paired_t(d, overlap=1 / 6) == pytest.approx(2 * t_distribution.sf(2 * 2**0.5, 2), abs=1e-12)
+    found = mean_interval(d, overlap=1 / 6)
+    assert found.high == pytest.approx(2 + t_distribution.ppf(0.975, 2) / 2**0.5, abs=1e-9)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("scatter", [0.5, 1, 3, 30])
+def test_seeds_of_equal_recipes_rarely_seem_to_differ(seeds, scatter):
+    wrong = np.random.default_rng(5).normal(100, scatter, (2, 2_000, seeds)).round()
+    assert np.mean([paired_t(d, step=1) < 0.05 for d in wrong[0] - wrong[1]]) <= 0.06
 
 
 def test_the_bootstrap_of_cells_agrees_with_that_of_counts():

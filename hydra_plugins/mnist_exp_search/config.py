@@ -101,6 +101,7 @@ class NsgaII(Sampler):
     mutation_prob: float | None = None
     crossover_prob: float = 0.9
     swapping_prob: float = 0.5
+    constraints_func: Any = None
 
 
 @dataclass
@@ -119,7 +120,7 @@ class MnistOptuna:
     params: dict[str, Any] = field(default_factory=dict)  # key -> sweep, as on the command line
     custom_search_space: str | None = None  # dotted name of a function (config, trial)
 
-    timeout: float | None = None  # seconds after which no trial is started
+    timeout: Any = None  # seconds after which no trial is started
     pruner: str = "none"  # median, hyperband, wilcoxon
     default_first: bool = False  # trial 0 is the configuration as it stands
     typed: bool = False  # an interval over a key that holds a whole number means whole numbers

@@ -1,5 +1,6 @@
 """Compare runs on the same test data: `compare_runs(["outputs"])` gives a `Comparison`."""
 
+from mnist_exp.comparison._answers import plain
 from mnist_exp.comparison._compare import Comparison, Pair, Skipped, compare_runs
 from mnist_exp.comparison._difference import ALPHA, Difference
 from mnist_exp.comparison._formats import (
@@ -31,6 +32,7 @@ __all__ = [
     "compare_runs",
     "headline",
     "pair_rows",
+    "plain",
     "print_table",
     "recipe_cells",
     "run_cells",

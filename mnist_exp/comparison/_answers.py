@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_exp.comparison._changes import Config, flatten
+from mnist_exp.comparison._changes import Config, read_config
 from mnist_exp.errors import UserError
-from mnist_exp.runs import Run, SplitName
+from mnist_exp.runs import Labels, Run, SplitName
 
 MOST_CLASSES = 1 << 16
+LONGEST_REASON = 400
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,7 @@ class Answers:
     mistakes: NDArray[np.int64]  # true class * MOST_CLASSES + predicted class, of each kind of mistake
     counts: NDArray[np.int64]  # how often each kind occurred
     config: Config | None  # None where the folder came without its configuration
+    n_train: int | None
     time: dict[str, float]
     bytes: int | None
 
@@ -41,20 +43,19 @@ class Answers:
         return self.n - int(self.counts.sum())
 
 
-def read_answers(run: Run, split: SplitName) -> Answers:
+def read_answers(run: Run, split: SplitName, known: Labels) -> Answers:
     """Read a completed run's answers; raises UserError with the reason why they cannot be compared."""
     _check_state(run)
     if not run.has_predictions(split):
         other: SplitName = "val" if split == "test" else "test"
         hint = f"; it has those of the {other} split (--split {other})" if run.has_predictions(other) else ""
         raise UserError(f"no predictions of the {split} split{hint}")
-    label, prediction, split_sha256 = run.answers(split)
+    label, prediction, split_sha256 = run.answers(split, known)
     _check_arrays(label, prediction)
     right = label == prediction
     mistakes, counts = np.unique(label[~right].astype(np.int64) * MOST_CLASSES + prediction[~right], return_counts=True)
-    accuracy = run.metrics.get(split, {}).get("accuracy")
-    if not isinstance(accuracy, int | float):
-        raise UserError(f"metrics.json has no {split}.accuracy")
+    if "accuracy" not in _numbers(run.metrics.get(split)):
+        raise UserError(f"metrics.json has no number as {split}.accuracy")
     return Answers(
         run=Run(run.path),  # without the nested configuration and metrics that this one has read
         name=display_path(run.path),
@@ -65,7 +66,8 @@ def read_answers(run: Run, split: SplitName) -> Answers:
         correct=np.packbits(right),
         mistakes=mistakes,
         counts=counts,
-        config=flatten(run.config) if run.config_path.exists() else None,
+        config=read_config(run),
+        n_train=_numbers(run.metrics.get("data")).get("n_train"),
         time=_numbers(run.metrics.get("time")),
         bytes=_numbers(run.metrics.get("model")).get("bytes"),
     )
@@ -80,6 +82,17 @@ def display_path(path: Path) -> str:
     return shown.encode("utf-8", "surrogateescape").decode(
         "utf-8", "replace"
     )  # bytes that are no text have no other form
+
+
+def one_line(text: str) -> str:
+    """What a folder from anywhere says, on one line of bounded length, without what could steer a terminal."""
+    shown = plain(" ".join(text.split()))
+    return shown if len(shown) <= LONGEST_REASON else shown[: LONGEST_REASON - 1] + "…"
+
+
+def plain(text: str) -> str:
+    """Text without what could steer a terminal or break a line."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _check_state(run: Run) -> None:
@@ -103,11 +116,11 @@ def _digest(values: NDArray[Any]) -> bytes:
 
 
 def _numbers(found: Any) -> dict[str, Any]:
-    """The finite numbers of a mapping; what else may stand there in a folder from elsewhere is left out."""
+    """The finite numbers of a mapping under plain names; what else a folder from elsewhere may hold is left out."""
     if not isinstance(found, Mapping):
         return {}
     return {
         key: value
         for key, value in found.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and key.isprintable()
     }

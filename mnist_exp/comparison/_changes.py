@@ -1,10 +1,16 @@
 """Configurations as flat keys, and what is worth saying about two that differ."""
 
+import math
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
+from yaml import YAMLError
+
 from mnist_exp.errors import UserError
+from mnist_exp.runs import Run, parse_yaml
 
 Config = dict[str, Any]  # dotted key -> number, text, truth value or None
 
@@ -14,6 +20,28 @@ PLACES = frozenset({"cache_dir", "cache_gb", "data_dir", "outputs", "dataset.cac
 THREADS = frozenset({"n_jobs"})  # changes times, so it is shown, but no prediction, so it makes no other recipe
 MOST_KEYS = 10_000
 ABSENT = object()
+_SECTION = re.compile(r"^(?=[A-Za-z_])", re.MULTILINE)  # where a top-level key starts
+
+
+def read_config(run: Run) -> Config | None:
+    """A run's configuration, flat; None where the folder came without it.
+
+    Sections that many runs share are parsed once. Where a configuration cannot be cut (an alias points from one section
+    to another, a text goes on at the margin), a part does not parse, and the whole is read at once.
+    """
+    if not run.config_path.exists():
+        return None
+    sections = [section for section in _SECTION.split(run.config_text) if section]
+    try:
+        read = [_read_section(section) for section in sections or [""]]
+    except (YAMLError, TypeError):
+        return flatten(run.config)
+    return _bounded({key: value for section in read for key, value in section.items()})
+
+
+@lru_cache(maxsize=1024)
+def _read_section(text: str) -> Config:
+    return flatten({**parse_yaml(text)})
 
 
 def flatten(config: Mapping[str, Any]) -> Config:
@@ -22,9 +50,14 @@ def flatten(config: Mapping[str, Any]) -> Config:
     for key, value in _leaves(config, ""):
         if key in PLACES:
             continue
-        if len(flat) >= MOST_KEYS:
-            raise UserError(f"its configuration has more than {MOST_KEYS} keys")
+        _bounded(flat)
         flat[sys.intern(key)] = sys.intern(value) if isinstance(value, str) else value
+    return flat
+
+
+def _bounded(flat: Config) -> Config:
+    if len(flat) > MOST_KEYS:
+        raise UserError(f"its configuration has more than {MOST_KEYS:,} keys")
     return flat
 
 
@@ -35,7 +68,8 @@ def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list) and value:
         below = enumerate(value)
     else:
-        yield key, value if isinstance(value, str | int | float | None) else str(value)
+        finite = isinstance(value, str | int | None) or (isinstance(value, float) and math.isfinite(value))
+        yield key, value if finite else str(value)  # JSON has no NaN, and NaN is not even equal to itself
         return
     for name, part in below:
         yield from _leaves(part, f"{key}.{name}" if key else str(name))

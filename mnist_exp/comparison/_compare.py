@@ -11,7 +11,7 @@ from mnist_exp.comparison._difference import Difference, differences
 from mnist_exp.comparison._filter import keep
 from mnist_exp.comparison._find import Found, find_answers
 from mnist_exp.comparison._runs import ComparedRun, sort_runs
-from mnist_exp.comparison._seeds import Group, compare_groups
+from mnist_exp.comparison._seeds import SPLIT_SEED, Group, compare_groups
 from mnist_exp.errors import UserError
 from mnist_exp.runs import Run, SplitName
 from mnist_exp.statistics import wilson
@@ -85,15 +85,18 @@ def compare_runs(
     chosen = [] if baseline is None else [_word(baseline)]
     found = find_answers([*chosen, *words], split, outputs)
     base = _baseline(found, named=bool(chosen))
-    others, skipped = _comparable(found, base)
-    others = keep(others, filters)
-    if not others:
-        raise UserError(_nothing(base, skipped, filters))
-    every = [base, *others]
+    key = "seed" if group_by == "auto" else group_by
+    reasons = [(one.name, reason) for one in found if (reason := _reason(one, base))]
+    others = keep(_others(found, base, resampled=key == SPLIT_SEED), filters)
+    every = [base, *(answers for answers in others if _other_data(answers, base) is None)]
+    if len(every) == 1:
+        raise UserError(_nothing(base, reasons, filters))
+    groups = compare_groups([base, *others], key)
+    grouped = {name for group in groups for name in group.runs}
     kept = {id(answers) for answers in every}
     evident = {word - len(chosen) for one in found if id(one.answers) in kept for word in one.words}
     keys = changed_keys([answers.config for answers in every if answers.config is not None])
-    against = [None, *differences([(base, answers) for answers in others])]
+    against = [None, *differences([(base, answers) for answers in every[1:]])]
     runs = [_compared(one, base, difference, keys) for one, difference in zip(every, against, strict=True)]
     return Comparison(
         split=split,
@@ -101,9 +104,9 @@ def compare_runs(
         split_sha256=base.split_sha256,
         classes=_classes(base.run),
         runs=runs if sort is None else sort_runs(runs, sort),
-        groups=compare_groups(every, "seed" if group_by == "auto" else group_by),
+        groups=groups,
         pairs=_pairs(every) if all_pairs else [],
-        skipped=skipped,
+        skipped=[Skipped(name, reason) for name, reason in reasons if name not in grouped],
         without_evidence=[word for number, word in enumerate(words) if number not in evident],
     )
 
@@ -131,18 +134,19 @@ def _baseline(found: Sequence[Found], named: bool) -> Answers:
     return chosen
 
 
-def _comparable(found: Sequence[Found], base: Answers) -> tuple[list[Answers], list[Skipped]]:
-    """The runs other than the baseline that answered the same images, and why each of the rest did not."""
-    others, skipped = [], []
-    for one in found:
-        if one.answers is base:
-            continue
-        reason = one.reason if one.answers is None else _other_data(one.answers, base)
-        if one.answers is None or reason:
-            skipped.append(Skipped(one.name, str(reason)))
-        else:
-            others.append(one.answers)
-    return others, skipped
+def _others(found: Sequence[Found], base: Answers, resampled: bool) -> list[Answers]:
+    """The runs besides the baseline that answered the same images; `resampled`: on other splits as well."""
+    readable = [one.answers for one in found if one.answers is not None and one.answers is not base]
+    return [
+        answers
+        for answers in readable
+        if _other_data(answers, base) is None or (resampled and answers.split_sha256 != base.split_sha256)
+    ]
+
+
+def _reason(one: Found, base: Answers) -> str | None:
+    """Why a run cannot be set against the baseline image by image; None if it can, or is the baseline."""
+    return one.reason if one.answers is None else _other_data(one.answers, base)
 
 
 def _other_data(answers: Answers, base: Answers) -> str | None:
@@ -155,11 +159,9 @@ def _other_data(answers: Answers, base: Answers) -> str | None:
     return None
 
 
-def _nothing(base: Answers, skipped: Sequence[Skipped], filters: Sequence[str]) -> str:
+def _nothing(base: Answers, reasons: Sequence[tuple[str, str]], filters: Sequence[str]) -> str:
     why = f" that {' '.join(filters)} leaves" if filters else ""
-    return f"nothing to compare with {base.name}: no other run on the same test data{why}" + _listed(
-        [(one.run, one.reason) for one in skipped]
-    )
+    return f"nothing to compare with {base.name}: no other run on the same test data{why}" + _listed(reasons)
 
 
 def _listed(reasons: Sequence[tuple[str, str]]) -> str:

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnist_exp.comparison._answers import Answers, display_path, read_answers
+from mnist_exp.comparison._answers import Answers, display_path, one_line, read_answers
 from mnist_exp.errors import UserError
-from mnist_exp.runs import Run, SplitName, open_run
+from mnist_exp.runs import Labels, Run, SplitName, open_run
 
 SEARCH_RESULTS = "optimization_results.yaml"  # what a search leaves in its folder, beside `best/`
 BEST = "best"
@@ -41,19 +41,20 @@ def find_answers(words: Sequence[str], split: SplitName, outputs: Path) -> list[
             place = os.path.realpath(run.path)
             runs.setdefault(place, run)
             named.setdefault(place, set()).add(word)
+    known: Labels = {}
     with ThreadPoolExecutor(READERS) as pool:
-        read = pool.map(lambda place: _read(frozenset(named[place]), runs[place], split), runs)
+        read = pool.map(lambda place: _read(frozenset(named[place]), runs[place], split, known), runs)
         return [*read, *lost]
 
 
-def _read(words: frozenset[int], run: Run, split: SplitName) -> Found:
+def _read(words: frozenset[int], run: Run, split: SplitName, known: Labels) -> Found:
     name = display_path(run.path)
     try:
-        return Found(words, name, read_answers(run, split), None)
+        return Found(words, name, read_answers(run, split, known), None)
     except UserError as error:
-        return Found(words, name, None, str(error))
+        return Found(words, name, None, one_line(str(error)))
     except Exception as error:  # a folder from elsewhere can be broken in any way; the others go on
-        return Found(words, name, None, f"{type(error).__name__}: {error}")
+        return Found(words, name, None, one_line(f"{type(error).__name__}: {error}"))
 
 
 def runs_named(text: str, split: SplitName, outputs: Path, unreadable: Callable[[OSError], None]) -> list[Run]:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mnist_exp.comparison import _words as words
+from mnist_exp.comparison._answers import plain
 from mnist_exp.comparison._compare import Comparison
 from mnist_exp.comparison._difference import Difference
 from mnist_exp.comparison._runs import ComparedRun
@@ -129,7 +130,7 @@ def basis(comparison: Comparison) -> str:
     """What all of it rests on."""
     tests = f"p after Holm for {comparison.holm_m:,} tests" if comparison.holm_m > 1 else "one test"
     return (
-        f"The same {comparison.n:,} {comparison.split} images; baseline {words.plain(comparison.baseline.name)}; "
+        f"The same {comparison.n:,} {comparison.split} images; baseline {plain(comparison.baseline.name)}; "
         f"exact McNemar test, {tests}; intervals at 95 %"
     )
 
@@ -138,7 +139,7 @@ def run_cells(run: ComparedRun) -> list[str]:
     """A run's line under HEAD."""
     found = run.difference
     return [
-        words.plain(run.name),
+        plain(run.name),
         words.percent(run.accuracy, run.accuracy_interval),
         words.points(found.delta, found.delta_interval) if found else "",
         f"{found.fixed:,} / {found.broke:,}" if found else "",
@@ -147,15 +148,15 @@ def run_cells(run: ComparedRun) -> list[str]:
         words.seconds(run.time.get("fit_s")),
         words.microseconds(run.time.get("predict_us_per_image")),
         words.size(run.bytes),
-        words.plain(run.changes),
+        plain(run.changes),
     ]
 
 
 def recipe_cells(group: Recipe) -> list[str]:
     """A recipe's line under RECIPE_HEAD."""
     return [
-        words.plain(group.name),
-        f"{len(group.runs)} ({group.key} {', '.join(map(words.plain, group.values[:SENTENCES]))})",
+        plain(group.name),
+        f"{len(group.runs)} ({group.key} {', '.join(map(plain, group.values[:SENTENCES]))})",
         words.percent(group.mean, group.interval),
         words.points(group.delta, group.delta_interval),
         words.probability(group.p_holm),
@@ -167,8 +168,8 @@ def pair_rows(comparison: Comparison) -> list[list[str]]:
     """Every pair's line under PAIR_HEAD."""
     return [
         [
-            words.plain(pair.a),
-            words.plain(pair.b),
+            plain(pair.a),
+            plain(pair.b),
             words.points(pair.difference.delta, pair.difference.delta_interval),
             f"{pair.difference.fixed:,} / {pair.difference.broke:,}",
             words.probability(pair.difference.p_holm),
@@ -185,7 +186,7 @@ def notes(comparison: Comparison) -> list[tuple[str, str]]:
     told += [(one.run, f"skipped: {one.reason}") for one in comparison.skipped[:SENTENCES]]
     more = len(comparison.skipped) - SENTENCES
     told += [("...", f"{more:,} more runs skipped; --format json names them all")] if more > 0 else []
-    return [(words.plain(name), words.plain(text)) for name, text in told]
+    return [(plain(name), plain(text)) for name, text in told]
 
 
 def print_table(comparison: Comparison, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""Recipes over seeds: what one run proves of one fitted model, several prove of the way it was made."""
+"""Recipes over seeds or splits: one run proves something of one fitted model, several of the way it was made."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,15 @@ from mnist_exp.errors import UserError
 from mnist_exp.statistics import Interval, holm, mean_interval, paired_t, seeds_needed
 
 FEW_SEEDS = 5  # below that a t interval is valid for normal scatter only, and wide
+SPLIT_SEED = "dataset.split_seed"  # runs that differ in it answered other images, and trained on parts that overlap
 
 
 @dataclass(frozen=True)
 class Group:
     """Runs that differ in one key only, the seed as a rule; accuracies as shares, `delta` and its interval in points.
 
-    The difference is the mean over the seeds that this group and the baseline's share, each seed against the same seed.
+    The difference is the mean over the seeds that this group and the baseline's share, each seed against the same seed;
+    over split seeds, those that gave both the same images, and with the correction of Nadeau and Bengio.
     """
 
     name: str
@@ -60,7 +62,7 @@ def compare_groups(every: Sequence[Answers], key: str) -> list[Group]:
     """Every recipe that ran with two or more values of `key`, against that of the first run, the baseline."""
     members: dict[frozenset[tuple[str, str]], list[Answers]] = defaultdict(list)
     for answers in every:
-        if answers.config is not None and key in answers.config:
+        if answers.config is not None and key in answers.config and (key != SPLIT_SEED or answers.n_train):
             members[recipe(answers.config, key)].append(answers)
     if not members and key != "seed":
         raise UserError(f"--group-by {key}: no run has that key")
@@ -75,12 +77,18 @@ def compare_groups(every: Sequence[Answers], key: str) -> list[Group]:
     return [group if group.p is None else replace(group, p_holm=next(adjusted)) for group in groups]
 
 
-def _by_value(group: Sequence[Answers], key: str) -> Mapping[str, float]:
-    """Accuracy by value of the key; several runs of one value (a command given twice) count once."""
-    found: dict[str, list[float]] = defaultdict(list)
+def _by_value(group: Sequence[Answers], key: str) -> Mapping[tuple[str, str, bytes], float]:
+    """Accuracy by value of the key and test data; several runs of one value (a command given twice) count once."""
+    found: dict[tuple[str, str, bytes], list[float]] = defaultdict(list)
     for answers in group:
-        found[text((answers.config or {}).get(key, ABSENT))].append(answers.hits / answers.n)
+        value = text((answers.config or {}).get(key, ABSENT))
+        found[value, answers.split_sha256, answers.labels].append(answers.hits / answers.n)
     return {value: float(np.mean(accuracies)) for value, accuracies in found.items()}
+
+
+def _overlap(group: Sequence[Answers], own: Sequence[Answers], key: str) -> float:
+    """The larger n_test / n_train where splits were resampled."""
+    return max(answers.n / (answers.n_train or answers.n) for answers in [*group, *own]) if key == SPLIT_SEED else 0.0
 
 
 def _group(group: Sequence[Answers], own: Sequence[Answers], key: str) -> Group:
@@ -90,21 +98,25 @@ def _group(group: Sequence[Answers], own: Sequence[Answers], key: str) -> Group:
     shared = [value for value in values if value in reference]
     deltas = 100 * np.array([values[value] - reference[value] for value in shared])
     scattered = len(shared) > 1 and not (deterministic and len({answers.said for answers in own}) == 1)
+    step, overlap = 1 / group[0].n, _overlap(group, own, key)
+    accuracies = np.array(list(values.values()))
     return Group(
         name=_name(group, own, key),
         key=key,
         runs=[answers.name for answers in group],
-        values=list(values),
-        accuracies=list(values.values()),
-        interval=None if deterministic or len(values) < 2 else mean_interval(np.array(list(values.values()))),
+        values=[value for value, *_ in values],
+        accuracies=accuracies.tolist(),
+        interval=None if deterministic or len(values) < 2 else mean_interval(accuracies, step=step, overlap=overlap),
         deterministic=deterministic and len(values) > 1,
         is_baseline=group is own,
         pairs=len(shared),
         delta=float(deltas.mean()) if shared else None,
-        delta_interval=mean_interval(deltas) if scattered else None,
-        p=paired_t(deltas) if scattered else None,
+        delta_interval=mean_interval(deltas, step=100 * step, overlap=overlap) if scattered else None,
+        p=paired_t(deltas, step=100 * step, overlap=overlap) if scattered else None,
         p_holm=None,
-        seeds_to_settle=seeds_needed(float(deltas.mean()), float(deltas.std(ddof=1))) if scattered else None,
+        seeds_to_settle=seeds_needed(float(deltas.mean()), float(deltas.std(ddof=1)), overlap=overlap)
+        if scattered
+        else None,
     )
 
 

@@ -5,13 +5,8 @@ from collections.abc import Sequence
 from mnist_exp.comparison._compare import Comparison
 from mnist_exp.comparison._difference import Difference, Verdict
 from mnist_exp.comparison._runs import ComparedRun
-from mnist_exp.comparison._seeds import FEW_SEEDS, Group
+from mnist_exp.comparison._seeds import FEW_SEEDS, SPLIT_SEED, Group
 from mnist_exp.statistics import Interval
-
-
-def plain(text: str) -> str:
-    """Text from a folder without what could steer a terminal or break a line."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def percent(share: float, interval: Interval | None) -> str:
@@ -106,4 +101,6 @@ def group_sentence(group: Group) -> str:
         parts.append(f"about {more:,} of {group.key} would settle it" if more else "no number of them would settle it")
     if group.delta_interval and group.pairs < FEW_SEEDS:
         parts.append(f"fewer than {FEW_SEEDS}, so the interval is rough")
+    if group.delta_interval and group.key == SPLIT_SEED:
+        parts.append("the splits overlap, which the interval allows for (Nadeau and Bengio)")
     return "; ".join(dict.fromkeys(parts))

@@ -37,7 +37,8 @@ COSTS = {
 
 def write_page(comparison: Comparison, path: Path) -> None:
     """Write the page as one file that needs no network."""
-    write_text(path, comparison_html(comparison))
+    text = comparison_html(comparison)
+    write_text(path, text.encode("utf-8", "replace").decode())  # a folder from elsewhere may hold half a character
 
 
 def comparison_html(comparison: Comparison) -> str:

@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREY, GREEN = "#1f6fb4", "#d95f02", "#9a9a9a", "#2a8a4a"
 
 
-def write_report(folder: Path, study: "Study", metrics: Sequence[str]) -> None:
-    """Write every figure that this study has enough trials for, and one page with all of them."""
+def write_report(folder: Path, study: "Study", metrics: Sequence[str], again: str | None) -> None:
+    """Write every figure that this study has enough trials for, and one page with all of them.
+
+    `again` is the command that repeats the best trial.
+    """
+    from mnist_exp.search.watch import state_word
+
     pictures = []
     for name, title, figure in figures(study, metrics):
         picture = png(figure)
@@ -33,7 +38,7 @@ def write_report(folder: Path, study: "Study", metrics: Sequence[str]) -> None:
     rows = [
         [
             trial.number,
-            trial.state.name.lower(),
+            state_word(trial),
             *(f"{value:.6g}" for value in trial.values or [math.nan] * len(metrics)),
             f"{trial.duration.total_seconds():.1f}" if trial.duration else "",
             *(_text(trial.params.get(key, "")) for key in keys),
@@ -45,6 +50,8 @@ def write_report(folder: Path, study: "Study", metrics: Sequence[str]) -> None:
         "headline": f"{metrics[0]} {best[0].values[0]:.6g}" if len(metrics) == 1 else f"{len(best)} best solutions",
         "sub": f"{len(trials)} trials · {study.study_name}",
         "best": [[trial.number, ", ".join(f"{k} = {_text(v)}" for k, v in trial.params.items())] for trial in best],
+        "again": again,
+        "run": "best/report.html" if (folder / "best" / "report.html").exists() else None,
         "pictures": pictures,
         "header": ["trial", "state", *metrics, "seconds", *keys],
         "rows": rows,
@@ -71,7 +78,7 @@ def figures(study: "Study", metrics: Sequence[str]) -> "list[tuple[str, str, Fig
         found.append(("slice", "Each parameter on its own", slice_figure(complete, keys, metrics[0], maximize)))
         if len(keys) > 1:
             title = "All parameters together"
-            found.append(("parallel", title, parallel_figure(complete, keys, metrics[0])))
+            found.append(("parallel", title, parallel_figure(complete, keys, metrics[0], maximize)))
     if pruned:
         found.append(("pruning", "What pruning saved", pruning_figure(complete, pruned)))
     return found
@@ -189,39 +196,68 @@ def _place(axes: "Axes", trials: "Sequence[FrozenTrial]", key: str) -> list[floa
         axes.set_xticks(range(len(choices)), choices, rotation=35 if long else 0, ha="right" if long else "center")
         axes.set_xlim(-0.5, len(choices) - 0.5)
         return [choices.index(str(trial.params[key])) for trial in trials]
+    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
     if getattr(distribution, "log", False):
         axes.set_xscale("log")
+        margin = (high / low) ** 0.05
+        axes.set_xlim(low / margin, high * margin)
+    elif high > low:
+        axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
     return [float(trial.params[key]) for trial in trials]
 
 
-def parallel_figure(complete: "Sequence[FrozenTrial]", keys: Sequence[str], metric: str) -> "Figure":
-    """One line for each trial through its parameters; it passes by those that a trial does not have."""
+def parallel_figure(complete: "Sequence[FrozenTrial]", keys: Sequence[str], metric: str, maximize: bool) -> "Figure":
+    """One line for each trial through its parameters; it passes by those that a trial does not have.
+
+    Dark is good, and the best lies on top; the worst tenth share the lightest colour.
+    """
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    figure = _figure(max(7.0, 1.5 * len(keys) + 1.5), 4.6)
+    figure = _figure(max(7.0, 1.4 * len(keys) + 1.5), 4.4)
     axes = figure.subplots()
-    values = [trial.values[0] for trial in complete]
-    low, high = np.quantile(values, [0.1, 1.0])
-    norm = Normalize(low, high if high > low else low + 1e-9, clip=True)
-    order = np.argsort(values)
+    sign = 1 if maximize else -1
+    trials = sorted(complete, key=lambda trial: sign * trial.values[0])
+    bounds = np.quantile([trial.values[0] for trial in trials], [0.1, 1.0] if maximize else [0.0, 0.9])
+    norm = Normalize(bounds[0], max(bounds[1], bounds[0] + 1e-9), clip=True)
+    colours = "viridis_r" if maximize else "viridis"
     heights = {key: _heights(complete, key) for key in keys}
-    for i in order:
-        number = complete[i].number
-        columns = [column for column, key in enumerate(keys) if number in heights[key][0]]
-        line = [heights[keys[column]][0][number] for column in columns]
-        axes.plot(columns, line, color=colormaps["viridis"](norm(values[i])), marker="o", ms=3, lw=1.3, alpha=0.8)
+    for trial in trials:
+        columns = [column for column, key in enumerate(keys) if key in trial.params]
+        line = [heights[keys[column]][0][trial.number] for column in columns]
+        width = 3.5 if trial is trials[-1] else 1.2
+        axes.plot(
+            columns, line, color=colormaps[colours](norm(trial.values[0])), marker="o", ms=2.5 * width**0.5, lw=width
+        )
     for column, key in enumerate(keys):
-        for height, name in heights[key][1]:
-            axes.annotate(name, (column, height), xytext=(5, 0), textcoords="offset points", fontsize=7, va="center")
+        _label_axis(axes, column, heights[key][1])
     axes.set_xticks(range(len(keys)), [key.replace(".", ".\n", 1) for key in keys], fontsize=9)
-    axes.set_yticks([])
-    axes.set_xlim(-0.2, len(keys) - 0.5)
-    axes.grid(axis="x", alpha=0.6)
+    axes.tick_params(axis="x", length=0, pad=14)
+    axes.set(yticks=[], xlim=(-0.2, len(keys) - 0.6), ylim=(-0.02, 1.02))
+    axes.grid(axis="x", color="#888", lw=1)
     axes.spines[:].set_visible(False)
-    figure.colorbar(ScalarMappable(norm, "viridis"), ax=axes, label=metric)
+    figure.colorbar(ScalarMappable(norm, colours), ax=axes, label=metric)
     return figure
+
+
+def _label_axis(axes: "Axes", column: int, labels: Sequence[tuple[float, str]]) -> None:
+    """Names of values on an upright axis: the ends above and below, where no line passes, the others beside it."""
+    from matplotlib.patheffects import withStroke
+
+    for height, name in labels:
+        end = {0.0: -1, 1.0: 1}.get(height, 0)
+        axes.annotate(
+            name,
+            (column, height),
+            xytext=(0 if end else 6, 6 * end),
+            textcoords="offset points",
+            fontsize=8,
+            ha="center" if end else "left",
+            va={-1: "top", 0: "center", 1: "bottom"}[end],
+            path_effects=[withStroke(linewidth=3, foreground="white")],
+            zorder=4,
+        )
 
 
 def _heights(trials: "Sequence[FrozenTrial]", key: str) -> tuple[dict[int, float], list[tuple[float, str]]]:
@@ -264,11 +300,13 @@ def pareto_figure(study: "Study", complete: "Sequence[FrozenTrial]", metrics: Se
 
 def pruning_figure(complete: "Sequence[FrozenTrial]", pruned: "Sequence[FrozenTrial]") -> "Figure":
     """Seconds spent, and those that the pruned trials would have taken, had each gone on as fast as it began."""
+    from mnist_exp.search.reporting import SAVED
+
     figure = _figure(8, 1.9)
     axes = figure.subplots()
     spent = sum(trial.duration.total_seconds() for trial in complete if trial.duration)
-    begun = [(trial.duration.total_seconds(), trial.user_attrs.get("share", 1.0)) for trial in pruned if trial.duration]
-    lost, saved = sum(seconds for seconds, _ in begun), sum(seconds / share - seconds for seconds, share in begun)
+    lost = sum(trial.duration.total_seconds() for trial in pruned if trial.duration)
+    saved = sum(trial.user_attrs.get(SAVED, 0.0) for trial in pruned)  # none known of those that a job ended by itself
     left = 0.0
     for seconds, name, colour in (
         (spent, f"{len(complete)} completed", BLUE),

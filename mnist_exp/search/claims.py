@@ -2,15 +2,17 @@
 
 import os
 import socket
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
 from mnist_exp.errors import UserError
-from mnist_exp.runs import Run
+from mnist_exp.runs import Run, alive
 from mnist_exp.search.study import quiet
 
 if TYPE_CHECKING:
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial, Trial
 
-WORKER, ERROR, ATTEMPT, REPEATS = "worker", "error", "attempt", "repeats"
+WORKER, ERROR, LOST, ATTEMPT, REPEATS = "worker", "error", "lost", "attempt", "repeats"
 ATTEMPTS = 2  # how often a trial that kills its process is tried while the search goes on
+CLAIM_SECONDS = 120  # between a trial's beginning and the note of who runs it lie milliseconds, or a server's restart
+POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -39,13 +43,7 @@ class Process:
 
     def dead(self) -> bool:
         """Whether it is known to be gone; of a process elsewhere nothing is known."""
-        if self.host != socket.gethostname():
-            return False
-        try:
-            process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.started) > 2 or process.status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return True
+        return self.host == socket.gethostname() and not alive(self.pid, self.started)
 
 
 def finished(trial: "FrozenTrial") -> bool:
@@ -56,6 +54,10 @@ def finished(trial: "FrozenTrial") -> bool:
 def killed(trial: "FrozenTrial") -> bool:
     """Whether the trial was killed or interrupted, so that another one repeats it."""
     return trial.state.name == "FAIL" and ERROR not in trial.user_attrs
+
+
+def _age(trial: "FrozenTrial") -> float:
+    return (datetime.now() - (trial.datetime_start or datetime.now())).total_seconds()
 
 
 def failed(trial: "FrozenTrial") -> bool:
@@ -100,13 +102,11 @@ class Claims:
     def recover(self) -> None:
         """Have the trials of dead processes run again. Call this under the lock."""
         from optuna.storages import fail_stale_trials
-        from optuna.storages._heartbeat import is_heartbeat_enabled
 
-        heartbeats = is_heartbeat_enabled(self.storage)
         for trial in self.trials():
-            if trial.state.name == "RUNNING" and self._abandoned(trial, heartbeats):
+            if trial.state.name == "RUNNING" and self._abandoned(trial):
                 self._close(trial)
-        if heartbeats:
+        if self._heartbeats:
             fail_stale_trials(self.study)
         trials = self.trials()
         repeated = {trial.user_attrs[REPEATS] for trial in trials if REPEATS in trial.user_attrs}
@@ -114,18 +114,53 @@ class Claims:
             if killed(trial) and trial.number not in repeated:
                 self._enqueue(trial)
 
+    def left_by_others(self, until: float | None, look: Callable[[], None]) -> bool:
+        """Wait while other processes run the last trials; whether one of them died and left its trial to be run."""
+        while until is None or time.time() < until:
+            with self.lock, quiet():
+                self.recover()
+            trials = self.trials()
+            running = [trial for trial in trials if trial.state.name == "RUNNING"]
+            if sum(map(finished, trials)) + len(running) < self.n_trials:
+                return True
+            if not any(map(self._watchable, running)):
+                return False
+            look()
+            time.sleep(POLL_SECONDS)
+        return False
+
+    def _watchable(self, trial: "FrozenTrial") -> bool:
+        """Whether it would be noticed here if the trial's process died."""
+        host = (trial.user_attrs.get(WORKER) or {}).get("host")
+        return host == socket.gethostname() or self._heartbeats or Run(self.folder / str(trial.number)).exists
+
+    def lose(self, trial: "Trial", reason: str) -> None:
+        """Close a trial whose job was taken away, so that it is run again by whoever goes on."""
+        with self.lock:
+            if not self.storage.get_trial(trial._trial_id).state.is_finished():
+                trial.set_user_attr(LOST, reason)
+                self._close(self.storage.get_trial(trial._trial_id))
+
     def give_back(self, trial: "Trial") -> None:
         """Close a trial that was interrupted, so that it is run again by whoever goes on."""
         from optuna.trial import TrialState
 
         self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
 
-    def _abandoned(self, trial: "FrozenTrial", heartbeats: bool) -> bool:
+    @property
+    def _heartbeats(self) -> bool:
+        from optuna.storages._heartbeat import is_heartbeat_enabled
+
+        return is_heartbeat_enabled(self.storage)
+
+    def _abandoned(self, trial: "FrozenTrial") -> bool:
         worker = trial.user_attrs.get(WORKER)
-        if worker is None:  # killed within a claim, for claims are made under the lock; databases have heartbeats
-            return not heartbeats
+        if worker is None:  # killed within a claim, which takes no time; a journal's are made under the lock
+            return not self._heartbeats or _age(trial) > CLAIM_SECONDS
         process = Process(worker["host"], worker["pid"], worker["started"])
-        return process.dead() or (not heartbeats and self._stale(trial.number))
+        if process.host == socket.gethostname():
+            return process.dead()
+        return not self._heartbeats and self._stale(trial.number)
 
     def _stale(self, number: int) -> bool:
         try:
@@ -137,7 +172,8 @@ class Claims:
         from optuna.trial import TrialState
 
         if _killed_alone(trial) and trial.user_attrs.get(ATTEMPT, 1) >= ATTEMPTS:
-            message = f"its process was killed, {ATTEMPTS} times"
+            reason = trial.user_attrs.get(LOST, "its process was killed")
+            message = f"{reason}, {ATTEMPTS} times"
             self.storage.set_trial_user_attr(trial._trial_id, ERROR, message)
         self.storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
 
@@ -148,6 +184,8 @@ class Claims:
 
 
 def _killed_alone(trial: "FrozenTrial") -> bool:
-    """Whether its worker died while the search that started it went on: then the trial itself may be the reason."""
+    """Whether its job or worker died while the search that started it went on: then the trial may be the reason."""
+    if LOST in trial.user_attrs:
+        return True
     supervisor = (trial.user_attrs.get(WORKER) or {}).get("supervisor")
     return supervisor is not None and not Process(**supervisor).dead()

@@ -1,15 +1,14 @@
 """Worker processes of one search on this machine: no barrier between trials, and one that dies is replaced."""
 
-import contextlib
 import multiprocessing
-import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
 
+from mnist_exp.cpus import divided
 from mnist_exp.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def run_pool(task: "Task", n_workers: int, look: Callable[[], None], recover: Ca
         process.start()
         return process
 
-    with _cpus_divided(n_workers):
+    with divided(n_workers):
         workers = [start() for _ in range(n_workers)]
         try:
             while workers:
@@ -59,23 +58,6 @@ def _end(workers: list[BaseProcess]) -> None:
         if worker.exitcode is None:
             worker.kill()
             worker.join()
-
-
-@contextlib.contextmanager
-def _cpus_divided(n_workers: int) -> Iterator[None]:
-    """Let each process started here see its share of the cpus (what `joblib.cpu_count` counts)."""
-    from joblib import cpu_count
-
-    name = "LOKY_MAX_CPU_COUNT"
-    before = os.environ.get(name)
-    os.environ[name] = str(max(1, cpu_count() // n_workers))
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
 
 
 def _work(payload: bytes) -> None:

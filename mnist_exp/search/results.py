@@ -42,18 +42,20 @@ def conclude(application: "Application", settings: Settings, claims: Claims, spa
     if any(trial.state.name == "RUNNING" for trial in trials):
         console.print("Trials are still running in another process, which will conclude the search.")
         return
+    again = None
     if len(settings.directions) == 1:
         best = claims.study.best_trial
         words = refit_words(best, space, settings)
+        again = shlex.join([*application.command, *words])
         if settings.refit:
             _refit(application, claims, words, len(trials))
-        _say_best(console, application, best, words, settings)
+        _say_best(console, folder, best, again, settings)
     else:
         console.print(f"{len(claims.study.best_trials)} solutions that none beats in every objective: {RESULTS}")
     if settings.report:
         from mnist_exp.report.search import write_report
 
-        write_report(folder, claims.study, settings.metrics)
+        write_report(folder, claims.study, settings.metrics, again)
         console.print(f"report: {os.path.relpath(folder / 'report.html')}", soft_wrap=True, highlight=False)
 
 
@@ -106,12 +108,13 @@ def _refit(application: "Application", claims: Claims, words: list[str], number:
     mine = Process.of(os.getpid())
     with claims.lock:
         claimed = claims.study.user_attrs.get(REFIT)
-        if claimed and Process(**claimed) != mine and not Process(**claimed).dead():
+        run = Run(folder)
+        state = run.state if run.exists else None
+        ended = state in ("failed", "interrupted", "stale")
+        if claimed and Process(**claimed) != mine and not Process(**claimed).dead() and not ended:
             return  # two processes ended their last trials together
-        if (folder / "status.json").exists():
-            run = Run(folder)
-            if run.state == "running" or (run.state == "completed" and run.overrides == words):
-                return
+        if state == "running" or (state == "completed" and run.overrides == words):
+            return
         if folder.exists():
             folder.rename(next(path for i in range(1, 10**6) if not (path := folder.with_name(f"{BEST}-{i}")).exists()))
         claims.study.set_user_attr(REFIT, asdict(mine))
@@ -123,14 +126,11 @@ def _refit(application: "Application", claims: Claims, words: list[str], number:
         raise UserError(f"the best trial's parameters could not be fitted on all training data: {error}") from error
 
 
-def _say_best(
-    console: Any, application: "Application", best: "FrozenTrial", words: list[str], settings: Settings
-) -> None:
-    folder = application.folder
+def _say_best(console: Any, folder: Path, best: "FrozenTrial", again: str, settings: Settings) -> None:
     params = "\n".join(f"  {key} = {value}" for key, value in best.params.items())
     lines = [f"best {settings.metrics[0]}: {best.value:.6g} (trial {best.number})", params]
     if (folder / BEST).is_dir():
         lines.append(f"folder: {os.path.relpath(folder / BEST)}")
-    lines.append(f"again: {shlex.join([*application.command, *words])}")
+    lines.append(f"again: {again}")
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)

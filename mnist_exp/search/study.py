@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_exp.errors import UserError
 from mnist_exp.runs import redact
+from mnist_exp.search.database import open_database
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 JOURNAL = "study.journal"
 DEFINITION = "definition"
-HEARTBEAT_SECONDS = 30
 
 
 def folder_lock(folder: Path) -> "BaseFileLock":
@@ -29,8 +29,11 @@ def folder_lock(folder: Path) -> "BaseFileLock":
     return FileLock(folder / ".search.lock")
 
 
-def open_storage(address: Any, folder: Path) -> "BaseStorage":
-    """Open a journal file or whatever else Optuna understands; UserError, any password blanked, if it cannot be."""
+def open_storage(address: Any, folder: Path, patience: float = 0.0) -> "BaseStorage":
+    """Open a journal file or whatever else Optuna understands; UserError, any password blanked, if it cannot be.
+
+    A database that does not answer is tried again for `patience` seconds.
+    """
     if address is not None and not isinstance(address, str):
         return _opened_object(address)
     if address is None or "://" not in address:
@@ -38,7 +41,9 @@ def open_storage(address: Any, folder: Path) -> "BaseStorage":
             return _journal(folder / JOURNAL if address is None else Path(address))
     try:
         with quiet():
-            return _database(address)
+            return open_database(address, patience)
+    except UserError:
+        raise
     except Exception as error:  # each database driver has its own
         cause = redact(str(error.__cause__ or error).strip().splitlines()[0])
         raise UserError(f"storage={redact(address)} cannot be opened: {cause}") from error
@@ -87,20 +92,6 @@ def _cut_torn_line(path: Path) -> None:
         if path.exists() and (content := path.read_bytes()) and not content.endswith(b"\n"):
             with path.open("r+b") as file:
                 file.truncate(content.rfind(b"\n") + 1)
-
-
-def _database(address: str) -> "BaseStorage":
-    from optuna.storages import RDBStorage, get_storage
-
-    options = {"connect_args": {"timeout": 60}} if address.startswith("sqlite") else {}
-    return get_storage(
-        RDBStorage(
-            address,
-            engine_kwargs=options,
-            heartbeat_interval=HEARTBEAT_SECONDS,
-            grace_period=4 * HEARTBEAT_SECONDS,
-        )
-    )
 
 
 @contextlib.contextmanager
@@ -153,14 +144,13 @@ def _differences(recorded: Mapping[str, str], wanted: Mapping[str, str]) -> list
 def _pruner(settings: "Settings") -> "BasePruner":
     from optuna import pruners
 
-    from mnist_exp.search.reporting import STEPS
-
     with quiet():
         match settings.pruner:
             case "median":
                 return pruners.MedianPruner(n_startup_trials=4)
             case "hyperband":
-                return pruners.HyperbandPruner(min_resource=1, max_resource=STEPS, reduction_factor=3)
+                # up to 8: two brackets, of which a third goes on after stages 1, 3, 9 ... or after 3, 9 ...
+                return pruners.HyperbandPruner(min_resource=1, max_resource=8, reduction_factor=3)
             case "wilcoxon":
                 return pruners.WilcoxonPruner(p_threshold=0.1)
             case _:

@@ -23,6 +23,7 @@ from mnist_exp.errors import UserError
 from mnist_exp.files import write_text
 from mnist_exp.runs import redact
 from mnist_exp.search.claims import Claims, Process
+from mnist_exp.search.database import PATIENCE_SECONDS
 from mnist_exp.search.settings import Settings
 from mnist_exp.search.space import Space
 from mnist_exp.search.study import folder_lock, open_storage, open_study, quiet
@@ -86,7 +87,8 @@ class Task:
     def open(self, space: Space) -> "tuple[Study, BaseStorage]":
         """Open the study, which must be the one that the space describes."""
         folder = self.application.folder
-        storage = open_storage(self.settings.storage, folder)
+        patience = PATIENCE_SECONDS if self.supervisor else 0.0  # a worker that replaces another does not give up
+        storage = open_storage(self.settings.storage, folder, patience)
         name = self.settings.study_name or ("search" if self.settings.storage is None else folder.as_posix())
         with folder_lock(folder):
             study = open_study(self.settings, storage, name, definition(space, self.settings))
@@ -152,12 +154,15 @@ def _run(task: Task, space: Space) -> None:
                 claims.recover()
 
         try:
-            if settings.n_jobs == 1:
-                task.worker(claims).work(task.until, look, lambda: True)
-            else:
-                supervised = replace(task, supervisor=Process.of(os.getpid()))
-                run_pool(supervised, settings.n_jobs, look, recover)
-            look()
+            going_on = True
+            while going_on:
+                if settings.n_jobs == 1:
+                    task.worker(claims).work(task.until, look, lambda: True)
+                else:
+                    supervised = replace(task, supervisor=Process.of(os.getpid()))
+                    run_pool(supervised, settings.n_jobs, look, recover)
+                look()
+                going_on = claims.left_by_others(task.until, look)
         finally:
             write_summary(application.folder, claims.trials(), settings)
     conclude(application, settings, claims, space)
@@ -211,7 +216,7 @@ def _sampler(settings: Settings, begun: int) -> "BaseSampler":
         return RandomSampler(seed)  # every point of a grid is queued
     kind = settings.sampler.func
     if kind is TPESampler and keywords.get("multivariate") is not False:
-        keywords.setdefault("group", True)
+        keywords = {"multivariate": True, "group": True, **keywords}
     if seed is not None:
         keywords["seed"] = (
             seed if kind is QMCSampler else int(np.random.SeedSequence([seed, begun]).generate_state(1)[0])
@@ -224,9 +229,10 @@ def _check(space: Space, settings: Settings) -> None:
     """Compose every branch once, so that a wrong key is named before anything runs."""
     searched = [*space.choices, *(key for choices in space.branches() for key in space.parameters(choices))]
     if settings.typed and not searched and not settings.custom_search_space:
+        example = "model.max_depth=4,8" if settings.grid else "model.alpha='tag(log, interval(1e-6, 1e-2))'"
         raise UserError(
-            "there is nothing to search: what is chosen has no space of its own, or the command line fixes all of it; "
-            "give some values, such as model.alpha='tag(log, interval(1e-6, 1e-2))'"
+            "there is nothing to search: what is chosen has no space that this search takes, or the command line fixes "
+            f"all of it; give some values, such as {example}"
         )
     if getattr(getattr(settings.sampler, "func", None), "__name__", "") == "GPSampler" and not find_spec("torch"):
         raise UserError("the Gaussian process needs PyTorch: pip install torch, or take another search")
@@ -260,8 +266,7 @@ def _function(name: str | None) -> Callable[..., None] | None:
 
 def _refuse_password(config: DictConfig) -> None:
     """A password on the command line would be recorded in every folder."""
-    text = OmegaConf.to_yaml(config.hydra.sweeper, resolve=False) + " ".join(config.hydra.overrides.hydra)
-    text += " ".join(config.hydra.overrides.task)
+    text = OmegaConf.to_yaml({"sweeper": config.hydra.sweeper, "overrides": config.hydra.overrides}, resolve=False)
     if redact(text) != text:
         raise UserError(
             "the storage's address holds a password, which would be recorded with every trial: set an environment "

@@ -1,6 +1,6 @@
 """One trial: fit, score on validation data, leave a light run folder. The test set is not even loaded."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from mnist_exp.config import Experiment
     from mnist_exp.data import Dataset
-    from mnist_exp.experiment import Outcome
+    from mnist_exp.experiment import Interim, Outcome
     from mnist_exp.progress import Stages
 
 VALIDATION_SHARE = 6  # a search sets a sixth of the training data aside
@@ -55,9 +55,19 @@ def prepare(config: DictConfig) -> list[str]:
     words = config.hydra.overrides.task
     if any(word.lstrip("+").startswith("dataset=") and "," in word for word in words):
         raise UserError("a search over datasets would compare scores on different images; search each on its own")
+    _check_pruner(config.search.pruner, names, folds)
     if folds is not None or config.dataset.val_size is not None:
         return []
     return [f"dataset.val_size={_sixth(config)}"]
+
+
+def _check_pruner(pruner: str, names: Sequence[str], folds: int | None) -> None:
+    if pruner == "wilcoxon" and folds is None:
+        raise UserError(
+            "search.pruner=wilcoxon compares fold with fold: set search.folds=5, or take median or hyperband"
+        )
+    if pruner != "none" and not names[0].startswith("val."):
+        raise UserError(f"search.pruner={pruner}: {names[0]} is known at the end of a trial only; set pruner=none")
 
 
 def _sixth(config: DictConfig) -> int:
@@ -83,9 +93,9 @@ def run_trial(cfg: DictConfig, run: Run, started: float) -> float | list[float]:
         dataset = experiment.load(with_test=False)
     memory = experiment.memory()
     if cfg.search.folds is None:
-        outcome = _validate(experiment, dataset, stages, memory)
+        outcome = _validate(experiment, dataset, names[0], stages, memory)
     else:
-        outcome = _cross_validate(experiment, dataset, cfg.search.folds, stages, memory)
+        outcome = _cross_validate(experiment, dataset, names[0], cfg.search.folds, stages, memory)
     if cfg.search.keep == "all" or "model.bytes" in names:
         seeds = {"seed": experiment.seed, "split_seed": experiment.sizes["split_seed"]}
         metrics = record(run, dataset, outcome, stages.seconds, seeds, started, Path(cfg.outputs))
@@ -102,15 +112,22 @@ def _pick(metrics: Mapping[str, Any], name: str) -> float:
     return float(metrics[group][key])
 
 
-def _validate(experiment: "Experiment", dataset: "Dataset", stages: "Stages", memory: "Memory") -> "Outcome":
+def _validate(experiment: "Experiment", dataset: "Dataset", name: str, stages: "Stages", memory: "Memory") -> "Outcome":
     from mnist_exp.search.reporting import current_reporter
 
     reporter = current_reporter()
-    return experiment.run(dataset, stages, memory, reporter.progress if reporter else None)
+    if reporter is None:
+        return experiment.run(dataset, stages, memory, None)
+
+    def tell(interim: "Interim") -> None:
+        value = _pick({"val": interim.metrics}, name)
+        reporter.stage(interim.stage, interim.share, value, interim.seconds)
+
+    return experiment.run(dataset, stages, memory, tell)
 
 
 def _cross_validate(
-    experiment: "Experiment", dataset: "Dataset", folds: int, stages: "Stages", memory: "Memory"
+    experiment: "Experiment", dataset: "Dataset", name: str, folds: int, stages: "Stages", memory: "Memory"
 ) -> "Outcome":
     """Fit once for each fold on the others; the outcome is of all training images, each predicted unseen."""
     from mnist_exp.search.folds import join_folds, split_folds
@@ -122,8 +139,8 @@ def _cross_validate(
     for fold in split_folds(dataset, folds, experiment.sizes["split_seed"]):
         outcomes.append(experiment.run(fold, stages, memory, None))
         seconds = {name: seconds.get(name, 0.0) + value for name, value in stages.seconds.items() if name != "load"}
-        scores.append(outcomes[-1].metrics["val"]["accuracy"])
         if reporter:
+            scores.append(_pick(outcomes[-1].metrics, name))
             reporter.fold(scores, folds)
     stages.seconds |= seconds
     return join_folds(outcomes, dataset, experiment.seed)

@@ -1,5 +1,6 @@
 """What a person sees while a search runs: a line for each trial, and on a terminal a bar below them."""
 
+import os
 import sys
 import time
 from types import TracebackType
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from mnist_exp.progress import stderr_console
-from mnist_exp.search.claims import ERROR, Claims, finished, killed
+from mnist_exp.search.claims import ERROR, LOST, Claims, finished, killed
 from mnist_exp.search.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ class Watch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            folder = os.path.relpath(self._claims.folder)
+            self._console.print(
+                f"interrupted; to go on: the same command with hydra.sweep.dir={folder}", soft_wrap=True
+            )
 
     def show(self) -> None:
         """Print a line for each trial that has ended since the last call."""
@@ -68,7 +74,8 @@ class Watch:
         values = " ".join(f"{value:.5g}" for value in trial.values or []) or "-"
         seconds = trial.duration.total_seconds() if trial.duration else 0.0
         params = " ".join(f"{key.rpartition('.')[2]}={_short(value)}" for key, value in trial.params.items())
-        why = f"  {trial.user_attrs[ERROR]}" if ERROR in trial.user_attrs else ""
+        reason = trial.user_attrs.get(ERROR) or trial.user_attrs.get(LOST)
+        why = f"  {reason}" if reason else ""
         return f"trial {trial.number:<4} {state_word(trial):<9} {values:<9} {seconds:6.1f} s  {best}  {params}{why}"
 
     def _best(self, trials: "Sequence[FrozenTrial]") -> str:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from mnist_exp.errors import Pruned, UserError
+from mnist_exp.errors import JobLost, Pruned, UserError
 from mnist_exp.search.claims import ERROR, Claims, failed, finished
+from mnist_exp.search.database import HEARTBEAT_SECONDS
 from mnist_exp.search.reporting import Reporter, reporting
 from mnist_exp.search.settings import Settings
 from mnist_exp.search.space import Space
-from mnist_exp.search.study import HEARTBEAT_SECONDS, quiet
+from mnist_exp.search.study import quiet
 
 if TYPE_CHECKING:
     from hydra.plugins.launcher import Launcher
@@ -65,6 +66,8 @@ class Worker:
             with reporting(reporter), self._beating(trial):
                 (result,) = self._launcher.launch([words], initial_job_idx=trial.number)
             values = self._values(result)
+        except JobLost as error:
+            self.claims.lose(trial, str(error))
         except Exception as error:
             if _is_pruned(error):
                 tell(trial, state=TrialState.PRUNED, skip_if_finished=True)

@@ -1,0 +1,118 @@
+"""hydra-submitit-launcher where no job's end hides another's: each comes back with its result or Slurm's reason."""
+
+import logging
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import submitit
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, filter_overrides
+from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
+from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher
+from omegaconf import OmegaConf, open_dict
+from submitit.core.utils import FailedJobError, UncompletedJobError
+
+from mnist_exp.cpus import forget_share
+from mnist_exp.errors import JobLost, UserError
+from mnist_exp.interrupt import raise_on_sigterm
+from mnist_exp.runs import Run, redact
+
+log = logging.getLogger(__name__)
+
+COMMON = frozenset(OmegaConf.structured(BaseQueueConf).keys())  # submitit's own names; the rest is Slurm's
+POLL_SECONDS = 60  # at most, between two looks at how the jobs are
+OWN_FAULT = ("TIMEOUT", "OUT_OF_MEMORY", "DEADLINE")  # to run such a job again would end in the same way
+
+
+class Jobs(SlurmLauncher):
+    """Runs jobs as an array of Slurm's."""
+
+    def __init__(self, **parameters: Any) -> None:
+        super().__init__(**parameters)
+        self._argv = [redact(word) for word in sys.argv]
+
+    def __call__(self, *arguments: Any) -> JobReturn:
+        """Run a job, on its node; scancel, a requeue and a time limit end it in order."""
+        sys.argv[:] = self._argv
+        forget_share()
+        raise_on_sigterm()
+        result: JobReturn = super().__call__(*arguments)
+        return result
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Submit the jobs and wait for all of them; what interrupts that cancels them."""
+        jobs = self._submit(job_overrides, initial_job_idx)
+        try:
+            return [
+                self._outcome(job, list(overrides), number)
+                for number, (job, overrides) in enumerate(zip(jobs, job_overrides, strict=True), initial_job_idx)
+            ]
+        except BaseException:
+            for job in jobs:
+                job.cancel(check=False)
+            raise
+
+    def _submit(self, job_overrides: Sequence[Sequence[str]], first: int) -> "Sequence[submitit.Job[JobReturn]]":
+        parameters = dict(self.params)
+        folder = Path(parameters.pop("submitit_folder")).absolute()
+        retries = parameters.pop("max_num_timeout")
+        executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=retries)
+        executor.update_parameters(
+            **{key if key in COMMON else f"slurm_{key}": value for key, value in parameters.items()}
+        )
+        submitit.SlurmJob.watcher._delay_s = POLL_SECONDS
+        state = Singleton.get_state()
+        calls = [
+            (list(overrides), "hydra.sweep.dir", number, f"job_{number}", state)
+            for number, overrides in enumerate(job_overrides, first)
+        ]
+        try:
+            jobs = executor.map_array(self, *zip(*calls, strict=True))
+        except FailedJobError as error:
+            raise UserError(f"Slurm refused the job: {error}") from error
+        for job, call in zip(jobs, calls, strict=True):
+            log.info("Slurm job %s: #%d %s", job.job_id, call[2], " ".join(filter_overrides(call[0])))
+        return jobs
+
+    def _outcome(self, job: "submitit.Job[JobReturn]", overrides: list[str], number: int) -> JobReturn:
+        job.wait()
+        error = job.exception()
+        if error is None:
+            result: JobReturn = job.result()
+            returned: object = result._return_value
+            if not isinstance(returned, UncompletedJobError):
+                return result
+            failure: Exception = UserError(f"Slurm job {job.job_id}: the time limit is near; {_way_out('TIMEOUT')}")
+        elif isinstance(error, FailedJobError):
+            failure = UserError(f"Slurm job {job.job_id}: {error}")
+        else:
+            failure = _failure(job.job_id)
+        self._mark(overrides, number, str(failure))
+        log.error("#%d %s: %s", number, " ".join(filter_overrides(overrides)), failure)
+        return JobReturn(overrides=overrides, status=JobStatus.FAILED, _return_value=failure)
+
+    def _mark(self, overrides: list[str], number: int, reason: str) -> None:
+        """Have the run folder say what Slurm says: whoever wrote there is gone."""
+        assert self.hydra_context is not None  # noqa: S101  (setup has been called)
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        with open_dict(config):
+            config.hydra.job.num = number
+        run = Run(Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir))
+        if run.exists and (state := run.status.state) != "completed":
+            run.finish("interrupted" if state == "interrupted" else "failed", reason)
+
+
+def _failure(job_id: str) -> Exception:
+    """What became of a job that left no result."""
+    command = ["sacct", "-X", "-n", "-P", "-o", "State,ExitCode", "-j", job_id]
+    told = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    state, _, code = told.partition("|")
+    reason = f"Slurm job {job_id}: {state or 'gone, and sacct knows nothing of it'}" + (f" ({code})" if code else "")
+    return UserError(f"{reason}; {_way_out(state)}") if state in OWN_FAULT else JobLost(reason)
+
+
+def _way_out(state: str) -> str:
+    return "raise hydra.launcher.mem_gb" if state == "OUT_OF_MEMORY" else "raise hydra.launcher.timeout_min"

@@ -1,0 +1,177 @@
+"""Features learned without labels: a dictionary of small patches, found in every image, pooled over regions.
+
+After Coates, Lee & Ng 2011, "An analysis of single-layer networks in unsupervised feature learning".
+"""
+
+from numbers import Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from joblib import effective_n_jobs
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
+from threadpoolctl import threadpool_limits
+
+from mnist_exp.blocks import Float32, Scratch, run_blocks
+from mnist_exp.errors import UserError
+from mnist_exp.features import COUNT, Constraints, Deskew, Images, ImageTransformer, upright
+
+BLOCK = 32  # images whose patches and responses fit the second-level cache
+ITERATIONS = 12
+
+
+class Dictionary(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
+    """How much of each atom of a patch dictionary, and of its negative, lies in each region of an image.
+
+    Patches of `patch` x `patch` pixels, of the upright image with `deskew`, are brought to mean 0 and length 1
+    (softened by `contrast`), then whitened (softened by `whitening`). `atoms` directions are learned from `sample`
+    patches by spherical k-means. Of an image's responses, the positive and the negative parts beyond `threshold` are
+    summed over `pool` x `pool` regions that overlap by half; the roots of the sums are brought to unit length.
+    """
+
+    _parameter_constraints: ClassVar[Constraints] = {
+        **Deskew._parameter_constraints,
+        "atoms": COUNT,
+        "patch": COUNT,
+        "pool": COUNT,
+        "deskew": ["boolean"],
+        "contrast": [Interval(Real, 0, None, closed="neither")],
+        "whitening": [Interval(Real, 0, None, closed="neither")],
+        "threshold": [Interval(Real, 0, None, closed="left")],
+        "sample": COUNT,
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        *,
+        atoms: int = 96,
+        patch: int = 7,
+        pool: int = 4,
+        deskew: bool = True,
+        contrast: float = 1.0,
+        whitening: float = 0.1,
+        threshold: float = 0.5,
+        sample: int = 100_000,
+        shape: tuple[int, int] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        super().__init__(shape=shape)
+        self.atoms = atoms
+        self.patch = patch
+        self.pool = pool
+        self.deskew = deskew
+        self.contrast = contrast
+        self.whitening = whitening
+        self.threshold = threshold
+        self.sample = sample
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn the dictionary; raises UserError if the images are smaller than a patch."""
+        self._validate_params()
+        images = self._read(X, reset=True)
+        if min(self._positions) < 1:
+            side, given = self.patch, "x".join(map(str, self.image_shape_))
+            raise UserError(f"dictionary: patches of {side}x{side} pixels do not fit images of {given}; lower patch")
+        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
+        patches = self._draw(images, rng)
+        mean = patches.mean(axis=0)
+        patches -= mean
+        values, vectors = np.linalg.eigh(patches.T @ patches / len(patches))
+        softened = values + self.whitening * values.mean() + np.finfo(np.float32).tiny
+        whiten = (vectors / np.sqrt(softened)) @ vectors.T
+        atoms = _spherical_k_means(patches @ whiten, self.atoms, rng)
+        self.filters_: Float32 = np.ascontiguousarray(whiten @ atoms, np.float32)
+        self.bias_: Float32 = np.asarray(-mean @ self.filters_, np.float32)
+        return self
+
+    @property
+    def _positions(self) -> tuple[int, int]:
+        height, width = self.image_shape_
+        return height - self.patch + 1, width - self.patch + 1
+
+    @property
+    def _n_features_out(self) -> int:
+        return 2 * self.pool**2 * self.atoms
+
+    def _draw(self, images: Images, rng: np.random.Generator) -> Float32:
+        """Return `sample` random patches (n, patch^2) with ink in them, if there are as many."""
+        rows, cols = self._positions
+        chosen = images[np.sort(rng.permutation(len(images))[: max(1, self.sample // 100)])]
+        every = np.empty((len(chosen), rows * cols, self.patch**2), np.float32)
+
+        def work(block: slice, scratch: Scratch) -> None:
+            every[block] = self._patches(chosen[block], scratch)[..., :-1]
+
+        run_blocks(work, len(chosen), BLOCK, effective_n_jobs(self.n_jobs))
+        flat = every.reshape(-1, self.patch**2)
+        inked = np.flatnonzero(flat.any(axis=1))
+        drawn: Float32 = flat[rng.permutation(inked if len(inked) else len(flat))[: self.sample]]
+        return drawn
+
+    def _patches(self, images: Images, scratch: Scratch) -> Float32:
+        """Return normalised patches (n, positions, patch^2 + 1) with a last column of ones."""
+        grey = upright(images, scratch) if self.deskew else images
+        scaled = np.multiply(grey, np.float32(1 / 255), out=scratch("scaled", images.shape))
+        rows, cols = self._positions
+        windows = sliding_window_view(scaled, (self.patch, self.patch), axis=(1, 2))
+        result: Float32 = scratch("patches", (len(images), rows * cols, self.patch**2 + 1))
+        result[..., -1] = 1
+        patches = result[..., :-1]
+        patches.reshape(len(images), rows, cols, self.patch, self.patch)[:] = windows
+        patches -= patches.mean(axis=-1, keepdims=True)
+        energy = np.einsum("ijk,ijk->ij", patches, patches)[..., None]
+        patches /= np.sqrt(energy + np.float32(self.contrast**2))
+        return result
+
+    def _extract(self, images: Images) -> Float32:
+        regions, threshold = _regions(self._positions, self.pool), np.float32(self.threshold)
+        weights = np.vstack([self.filters_, self.bias_])
+        result = np.empty((len(images), 2, self.pool**2, self.atoms), np.float32)
+
+        def work(block: slice, scratch: Scratch) -> None:
+            patches = self._patches(images[block], scratch)
+            responses = scratch("responses", (*patches.shape[:2], self.atoms))
+            np.matmul(patches, weights, out=responses)
+            strong = scratch("strong", responses.shape)
+            np.matmul(regions, np.maximum(responses, threshold, out=strong), out=result[block, 0])
+            np.matmul(-regions, np.minimum(responses, -threshold, out=strong), out=result[block, 1])
+
+        with threadpool_limits(1, user_api="blas"):  # its threads would get in the way of these
+            run_blocks(work, len(images), BLOCK, effective_n_jobs(self.n_jobs))
+        result -= threshold * regions.sum(axis=1)[:, None]
+        rows = result.reshape(len(images), -1)
+        np.sqrt(np.maximum(rows, 0, out=rows), out=rows)
+        rows /= np.maximum(np.sqrt(np.einsum("ij,ij->i", rows, rows)), np.finfo(np.float32).tiny)[:, None]
+        return rows
+
+
+def _spherical_k_means(points: Float32, k: int, rng: np.random.Generator) -> Float32:
+    """Return k directions (d, k) of unit length that the points cluster about, up to sign (Coates & Ng 2012)."""
+    atoms = rng.standard_normal((points.shape[1], k)).astype(np.float32)
+    for _ in range(ITERATIONS):
+        atoms /= np.linalg.norm(atoms, axis=0)
+        similar = points @ atoms
+        nearest = np.abs(similar).argmax(axis=1)
+        one_hot = np.zeros_like(similar)
+        np.put_along_axis(one_hot, nearest[:, None], np.take_along_axis(similar, nearest[:, None], 1), 1)
+        atoms += points.T @ one_hot
+    directions: Float32 = atoms / np.linalg.norm(atoms, axis=0)
+    return directions
+
+
+def _regions(positions: tuple[int, int], pool: int) -> Float32:
+    """Return weights (pool^2, positions): 1 at a region's centre, falling to 0 at its neighbours' centres."""
+    rows, cols = (_ramps(size, pool) for size in positions)
+    return np.asarray(np.kron(rows, cols), np.float32)
+
+
+def _ramps(size: int, pool: int) -> NDArray[np.float64]:
+    centres = (np.arange(pool)[:, None] + 0.5) * size / pool - 0.5
+    return np.maximum(0, 1 - np.abs(np.arange(size) - centres) * pool / size)

@@ -1,0 +1,211 @@
+"""`predict` reads single digits, rows, photos and standard input, and says of what is none that it is none."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import trained
+from PIL import Image, ImageDraw, ImageFont
+
+from mnist_exp import predict as predict_module
+from mnist_exp.errors import UserError
+from mnist_exp.novelty import Neighbours
+from mnist_exp.predict import in_words, predict
+from mnist_exp.recognition import BLANK, STRANGE, Reader
+from mnist_exp.runs import Run
+from mnist_exp.segments import split_digits
+
+
+@pytest.fixture(scope="module")
+def sgd(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("sgd") / "run", "model=sgd")
+
+
+@pytest.fixture(scope="module")
+def reader(sgd):
+    return Reader(sgd[0])
+
+
+def on_paper(images, scale=6):
+    """Digits in a row, dark on white."""
+    row = np.hstack([np.kron(image, np.ones((scale, scale), np.uint8)) for image in images])
+    return Image.fromarray(255 - np.pad(row, 30))
+
+
+def test_redrawn_digits_are_read_and_few_refused(sgd, reader):
+    images, labels = sgd[1].test.images, sgd[1].test.labels
+    answers = [reader.read(on_paper([image])) for image in images]
+    assert np.mean([answer.guess == label for answer, label in zip(answers, labels, strict=True)]) >= 0.97
+    assert np.mean([answer.label is None for answer in answers]) <= 0.2  # these are 8x8 pixels; see the slow test
+
+
+def test_a_row_is_read_from_left_to_right(sgd, reader):
+    images, labels = sgd[1].test.images, sgd[1].test.labels
+    rows = np.arange(40).reshape(10, 4)
+    answers = [reader.read(on_paper(images[row])) for row in rows]
+    numbers = ["".join(map(str, labels[row])) for row in rows]
+    assert sum(answer.label == number for answer, number in zip(answers, numbers, strict=True)) >= 8
+    assert all(len(answer.digits) == 4 for answer in answers if answer.label)
+
+
+def drawn(draw):
+    image = Image.new("L", (280, 280), 255)
+    draw(ImageDraw.Draw(image))
+    return image
+
+
+def letter(text):
+    return drawn(lambda d: d.text((140, 140), text, 0, font=ImageFont.load_default(150), anchor="mm"))
+
+
+NO_DIGITS = {
+    "M": letter("M"),
+    "K": letter("K"),
+    "W": letter("W"),
+    "#": letter("#"),
+    "dot": drawn(lambda d: d.ellipse((100, 100, 130, 130), fill=0)),
+    "bar": drawn(lambda d: d.rectangle((40, 130, 240, 150), fill=0)),
+    "grid": drawn(
+        lambda d: [
+            d.line((40 * i, 20, 40 * i, 260), 0, 12) or d.line((20, 40 * i, 260, 40 * i), 0, 12) for i in range(1, 7)
+        ]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NO_DIGITS)
+def test_what_is_no_digit_is_refused(reader, name):
+    answer = reader.read(NO_DIGITS[name])
+    assert answer.label is None
+    assert answer.reason.startswith(STRANGE)
+
+
+def test_blank_is_blank(reader):
+    assert reader.read(Image.new("RGB", (280, 280), "white")).reason == BLANK
+    noise = np.random.default_rng(0).integers(0, 256, (280, 280)).astype(np.uint8)
+    assert reader.read(Image.fromarray(noise)).label is None
+    assert reader.read(Image.new("L", (28, 28))).reason == BLANK
+
+
+def test_the_index_is_kept_beside_the_model_and_used_again(sgd, reader, monkeypatch):
+    assert reader.neighbours is not None
+    monkeypatch.setattr(Neighbours, "of", None)
+    kept = Reader(sgd[0]).neighbours
+    look = kept.look(sgd[1].train.images[3], int(sgd[1].train.labels[3]))
+    assert look.strangeness[0] < 0.5
+    assert kept.labels[look.nearest[0]] == sgd[1].train.labels[3]
+
+
+def test_a_damaged_index_is_built_anew(sgd):
+    run = sgd[0]
+    run.save_neighbours(Reader(run).neighbours)
+    path = run.path / "neighbours.npz"
+    path.write_bytes(path.read_bytes()[:1000])
+    assert run.load_neighbours() is None
+    arrays = Reader(run).neighbours.arrays()
+    with pytest.raises(ValueError, match="do not fit together"):
+        Neighbours(**(arrays | {"labels": arrays["labels"][:5]}))
+
+
+def test_without_the_data_blots_are_still_refused_and_the_reason_is_logged(sgd, tmp_path, caplog):
+    run = Run(tmp_path)
+    for name in ("model.skops", "model.json", "status.json"):
+        (tmp_path / name).write_bytes((sgd[0].path / name).read_bytes())
+    (tmp_path / ".hydra").mkdir()
+    run.config_path.write_text(
+        "dataset: {_target_: mnist_exp.data.folder, path: gone, split_seed: 0, train_size: null, val_size: null,"
+        " test_size: null}"
+    )
+    reader = Reader(run)
+    assert reader.read(NO_DIGITS["dot"]).label is None
+    assert reader.read(on_paper(sgd[1].test.images[:1])).label is not None
+    assert "no training images" in caplog.text
+
+
+def test_probabilities_are_given_where_there_are_any(tmp_path):
+    run, dataset = trained(tmp_path / "run", "model=rf", "model.n_estimators=20")
+    answer = Reader(run).read(on_paper(dataset.test.images[:1]))
+    assert sum(answer.probabilities.values()) == pytest.approx(1)
+    assert answer.scores is None
+    assert "%" in in_words(answer)
+
+
+def test_scores_are_never_called_probabilities(sgd, reader):
+    content = reader.read(on_paper(sgd[1].test.images[:1])).as_json("a.png")
+    assert content["probabilities"] is None
+    assert len(content["scores"]) == 10
+
+
+def test_one_json_list_in_the_order_given(sgd, tmp_path):
+    for i in range(3):
+        on_paper(sgd[1].test.images[[i]]).save(tmp_path / f"{i}.png")
+    file = io.BytesIO()
+    on_paper(sgd[1].test.images[:2]).save(file, "JPEG")
+    command = [
+        sys.executable,
+        "-m",
+        "mnist_exp.predict",
+        str(sgd[0].path),
+        "-",
+        str(tmp_path / "2.png"),
+        str(tmp_path / "[01].png"),
+        "--json",
+    ]
+    done = subprocess.run(command, input=file.getvalue(), capture_output=True, check=True)
+    found = json.loads(done.stdout)
+    assert [entry["image"] for entry in found] == ["-", *(str(tmp_path / f"{i}.png") for i in (2, 0, 1))]
+    assert all({"label", "probabilities", "scores", "reason"} <= entry.keys() for entry in found)
+    assert found[0]["label"] == "".join(digit["label"] for digit in found[0]["digits"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["gone.png"], "gone.png"),
+        (["*.gif"], "no picture matches"),
+        (["-", "-"], "only once"),
+        (["text.png"], "not a readable"),
+    ],
+)
+def test_a_mistake_is_one_short_message(sgd, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.png").write_text("hello")
+    monkeypatch.setattr(sys, "argv", ["predict", str(sgd[0].path), *words])
+    with pytest.raises(SystemExit, match=message):
+        predict_module.main()
+
+
+def test_latest_needs_a_run(tmp_path):
+    with pytest.raises(UserError, match="no run at"):
+        list(predict("latest", ["a.png"], tmp_path))
+
+
+def test_a_detached_bar_belongs_to_its_digit():
+    ink = np.zeros((100, 260), np.uint8)
+    ink[30:90, 20:40] = ink[30:90, 120:140] = 255
+    ink[10:20, 30:70] = 255
+    parts = split_digits(ink)
+    assert [part.shape for part in parts] == [(80, 50), (60, 20)]
+
+
+@pytest.mark.slow
+def test_redrawn_mnist_is_read_and_what_is_no_digit_refused(mnist_dir, tmp_path):
+    """The figures of scripts/benchmark_drawing.py on the default model of the demo, trained on a quarter of MNIST."""
+    environment = os.environ | {"MNIST_EXP_DATA": str(mnist_dir)}
+    train = ["mnist_exp.train", "model=sgd", "dataset=mnist", "dataset.train_size=15000", f"outputs={tmp_path}"]
+    subprocess.run([sys.executable, "-m", *train], env=environment, check=True, capture_output=True)
+    script = Path(__file__).parents[1] / "scripts" / "benchmark_drawing.py"
+    command = [sys.executable, str(script), "latest", "--outputs", str(tmp_path), "--count", "200"]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    right = [float(share) for share in re.findall(r"read right +([\d.]+)", done.stdout)]
+    refused = float(re.search(r"no digits +refused +([\d.]+)", done.stdout)[1])
+    assert min(right[:2]) >= 95
+    assert min(right[2:8]) >= 90
+    assert min(right[8:]) >= 85
+    assert refused >= 80
