@@ -85,7 +85,7 @@ def run_experiment(
     memory = memory or Memory(None, verbose=0)
     with threadpool_limits(n_jobs):
         pipeline, n_augmented = _fit(dataset, augment, features, estimator, seed, n_jobs, stages, memory, report)
-        with stages("evaluate"):
+        with stages("evaluate"), _refusals_named("model"):
             evaluated = {}
             if dataset.val:
                 evaluated["val"] = _evaluate_val(pipeline, dataset.val, memory, n_jobs)

@@ -1,5 +1,11 @@
-"""From features and an estimator to one pipeline, fitted once and asked in blocks of images."""
+"""From features and an estimator to one pipeline, fitted once and asked in blocks of images.
 
+scikit-learn's threads swap the warning filters of the whole process around every task they do. Swaps of several threads
+at once trip over each other and may leave any filters behind, or none: hence `catch_warnings` around whatever starts
+such threads, which puts the filters back when these are done.
+"""
+
+import warnings
 from collections.abc import Callable
 from itertools import count, takewhile
 from typing import Any
@@ -9,6 +15,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn import config_context
 from sklearn.base import BaseEstimator
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.linear_model import SGDClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
@@ -50,7 +57,8 @@ def fit(
     elif report is not None and _in_epochs(estimator):
         _learn(estimator, X, y, advance, report)
     else:
-        estimator.fit(X, y)
+        with warnings.catch_warnings():
+            estimator.fit(X, y)
 
 
 def _grow(
@@ -65,7 +73,8 @@ def _grow(
     stages = range(step, total, step) if report is None else [TREES * stage for stage in _doubling(total / TREES)]
     estimator.set_params(warm_start=True)
     for n_estimators in [*stages, total]:
-        estimator.set_params(n_estimators=n_estimators).fit(X, y)
+        with warnings.catch_warnings():
+            estimator.set_params(n_estimators=n_estimators).fit(X, y)
         advance(n_estimators / total)
         if report is not None and n_estimators < total:
             report(n_estimators // TREES, n_estimators / total)
@@ -98,7 +107,7 @@ def _learn(
     stages = _doubling(estimator.max_iter)
     estimator.set_params(random_state=np.random.RandomState(seed))  # a new order in each epoch
     for epoch in range(1, estimator.max_iter + 1):
-        with config_context(assume_finite=epoch > 1):
+        with config_context(assume_finite=epoch > 1), warnings.catch_warnings():
             estimator.partial_fit(X, y, classes=classes)
         advance(epoch / estimator.max_iter)
         if epoch in stages:
@@ -126,7 +135,7 @@ def predict(
     nor the batch a picture comes in changes a bit of the answer.
     """
     method = next((name for name in ("predict_proba", "decision_function") if hasattr(pipeline, name)), "predict")
-    answer = in_blocks(getattr(pipeline, method), images, n_jobs)
+    answer = in_blocks(_asking(pipeline, method), images, n_jobs)
     if method == "predict":
         return answer, None, None
     if answer.ndim == 1:  # two classes: the score of the second against the first
@@ -135,9 +144,28 @@ def predict(
     return (prediction, answer, None) if method == "predict_proba" else (prediction, None, answer)
 
 
+def _asking(model: Any, method: str) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """The method of a pipeline or an estimator, for use on threads.
+
+    A forest's own swaps the warning filters, even with one thread, and warns when it meets those of another.
+    """
+    features, estimator = (model[:-1], model[-1]) if isinstance(model, Pipeline) else (None, model)
+    if not isinstance(estimator, RandomForestClassifier | ExtraTreesClassifier):
+        return getattr(model, method)  # type: ignore[no-any-return]
+    return lambda inputs: _votes(estimator, inputs if features is None else features.transform(inputs))
+
+
+def _votes(forest: Any, X: NDArray[Any]) -> NDArray[np.float64]:
+    """The mean probabilities (n, k) of the trees, added up in the order in which one thread of the forest does it."""
+    X = np.ascontiguousarray(X, np.float32)
+    return np.asarray(sum(tree.predict_proba(X, check_input=False) for tree in forest.estimators_) / len(forest))
+
+
 def in_blocks(function: Callable[[NDArray[Any]], NDArray[Any]], inputs: NDArray[Any], n_jobs: int) -> NDArray[Any]:
     """Join what a function returns of blocks of `BLOCK` inputs, shared out among threads."""
     blocks = [inputs[start : start + BLOCK] for start in range(0, len(inputs), BLOCK)]
-    if len(blocks) == 1:  # a picture that somebody draws should not wait for a pool of threads
-        return function(blocks[0])
-    return np.concatenate(Parallel(n_jobs=n_jobs, backend="threading")(delayed(function)(block) for block in blocks))
+    with warnings.catch_warnings():
+        if len(blocks) == 1:  # a picture that somebody draws should not wait for a pool of threads
+            return function(blocks[0])
+        answers = Parallel(n_jobs=n_jobs, backend="threading")(delayed(function)(block) for block in blocks)
+    return np.concatenate(answers)

@@ -19,10 +19,12 @@ def main() -> None:
     parser.add_argument("run", metavar="RUN", help="a run folder, or latest")
     parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="where latest is looked for")
     arguments = parser.parse_args()
+    from mnist_exp.config import MISTAKES, explain  # here, so that --help does not wait for Hydra
+
     try:
         differences = list(verify(open_run(arguments.run, arguments.outputs)))
-    except (UserError, OSError) as error:
-        sys.exit(f"error: {error}")
+    except MISTAKES as error:  # keys that a run of another version lacks among them
+        sys.exit(f"error: {explain(error)}")
     for difference in differences:
         print(f"differs: {difference}")
     if differences:

@@ -1,5 +1,8 @@
+import warnings
+
 import numpy as np
 import pytest
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import SGDClassifier
 from sklearn.multiclass import OutputCodeClassifier
@@ -37,6 +40,36 @@ def test_threads_do_not_change_an_answer(digits, estimator):
     images = np.tile(digits.test.images, (5, 1, 1))
     for one, three in zip(models.predict(pipeline, images, 1), models.predict(pipeline, images, 3), strict=True):
         np.testing.assert_array_equal(one, three)
+
+
+def test_a_forest_answers_as_it_does_itself_without_threads_of_its_own(digits, monkeypatch):
+    features = Pixels()
+    X = features.fit_transform(digits.train.images)
+    pipeline = models.assemble(features, RandomForestClassifier(20, random_state=0).fit(X, digits.train.labels))
+    theirs = pipeline.predict_proba(digits.test.images)
+    monkeypatch.setattr("sklearn.ensemble._forest.Parallel", None)
+    np.testing.assert_array_equal(models.predict(pipeline, digits.test.images, 2)[1], theirs)
+
+
+class Careless(DummyClassifier):
+    """Leaves the filters behind that another thread has set, as an estimator with threads does once in a while."""
+
+    def fit(self, X, y):
+        warnings.resetwarnings()
+        return super().fit(X, y)
+
+    def predict_proba(self, X):
+        warnings.resetwarnings()
+        return super().predict_proba(X)
+
+
+def test_the_warning_filters_outlast_a_fit_and_a_prediction(digits):
+    before, X = list(warnings.filters), digits.train.images.reshape(len(digits.train), -1)
+    model = Careless()
+    models.fit(model, X, digits.train.labels, lambda share: None)
+    models.predict(model, X, 2)
+    assert before
+    assert warnings.filters == before
 
 
 def test_a_two_class_score_becomes_a_column_for_each_class(digits):

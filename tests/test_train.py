@@ -143,6 +143,7 @@ MISTAKES = {
     "seed=banana": ["seed=banana"],
     "augment=shift augment.pixels=-1": ["pixels"],
     "features=pca features.pca.n_components=5000": ["n_components"],
+    "model=knn model.n_neighbors=5000": ["n_neighbors"],
     "hydra.run.dir=a/file": ["file"],
     "model.n_estimators=": ["n_estimators"],
     "model.n_estimators": ["n_estimators"],
