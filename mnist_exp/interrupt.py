@@ -7,8 +7,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from mnist_exp.runs import Run
+if TYPE_CHECKING:
+    from mnist_exp.runs import Run
 
 GRACE_SECONDS = 5.0
 
@@ -27,7 +29,7 @@ def raise_on_sigterm() -> None:
 
 
 @contextmanager
-def marked_when_stuck(run: Run) -> Iterator[None]:
+def marked_when_stuck(run: "Run") -> Iterator[None]:
     """Mark the run interrupted and leave if a signal has not reached Python after a grace period.
 
     Python handles a signal between two bytecodes of its main thread; libsvm may hold that for minutes, and a scheduler
@@ -52,7 +54,7 @@ def marked_when_stuck(run: Run) -> Iterator[None]:
         reader.close()
 
 
-def _watch(run: Run, reader: socket.socket, over: threading.Event) -> None:
+def _watch(run: "Run", reader: socket.socket, over: threading.Event) -> None:
     while number := reader.recv(1):
         if number[0] in (signal.SIGTERM, signal.SIGINT) and not over.wait(GRACE_SECONDS):
             run.finish("interrupted", f"stopped by {signal.Signals(number[0]).name}")

@@ -1,14 +1,10 @@
 """What happens once per command, before the first job: settle the dataset, claim the folder."""
 
-import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import count
 from pathlib import Path
 from shutil import which
-from sys import argv
 from typing import Any, cast
 
 from hydra.experimental.callback import Callback
@@ -16,7 +12,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from mnist_exp.config import explain, settle_auto
 from mnist_exp.errors import UserError
-from mnist_exp.runs import Run, make_folder
 
 
 @dataclass
@@ -39,6 +34,8 @@ class Launch(Callback):
         with _mistakes_end_the_command(), read_write(config), open_dict(config):
             if config.dataset.name == "auto":
                 settle_auto(config, _decide(config))
+            from mnist_exp.claim import claim_run
+
             launched.folder = claim_run(Path(config.hydra.run.dir), named="hydra.run.dir" in _keys(config))
             config.hydra.run.dir = str(launched.folder)
 
@@ -58,6 +55,8 @@ class Launch(Callback):
                 config.hydra.overrides.task = [*words, *prepare(config)]
                 if config.search.plan:
                     return
+            from mnist_exp.claim import claim_sweep, enter_search
+
             named = "hydra.sweep.dir" in _keys(config)
             claim = enter_search if launched.searching and named else claim_sweep
             launched.folder = claim(Path(config.hydra.sweep.dir), named)
@@ -117,51 +116,3 @@ def _settle(words: list[str], choice: str) -> list[str]:
     """Put the decision where the words say `auto`, or leave it to the end where they say nothing."""
     settled = [re.sub(r"\bauto\b", choice, word) if word.startswith("dataset=") else word for word in words]
     return settled if any(word.startswith("dataset=") for word in words) else [*settled, f"dataset={choice}"]
-
-
-def claim_run(folder: Path, named: bool) -> Path:
-    """Take a folder for one run: a named one must be free, a dated one gets `-2`, `-3` ... in a busy second."""
-    for candidate in _candidates(folder, named):
-        try:
-            Run.claim(candidate, argv)
-        except FileExistsError:
-            continue
-        return candidate
-    raise UserError(f"hydra.run.dir={folder} holds a run already: name another folder, or move that one away")
-
-
-def claim_job(folder: Path) -> Run:
-    """Take the folder of a sweep's job; a job that Slurm starts again takes its own, unless it had completed."""
-    run = Run(folder)
-    if os.environ.get("SLURM_RESTART_COUNT", "0") != "0" and run.exists and run.status.state != "completed":
-        run.withdraw()
-    return Run.claim(folder, argv)
-
-
-def claim_sweep(folder: Path, named: bool) -> Path:
-    """Take a folder for one sweep, likewise."""
-    for candidate in _candidates(folder, named):
-        make_folder(candidate)
-        try:
-            (candidate / "multirun.yaml").touch(exist_ok=False)  # Hydra fills it
-        except FileExistsError:
-            continue
-        return candidate
-    raise UserError(f"hydra.sweep.dir={folder} holds a sweep already: name another folder, or move that one away")
-
-
-def enter_search(folder: Path, named: bool) -> Path:
-    """Take a named folder for a search, or join the one that is there: it resumes."""
-    claimed = folder / "multirun.yaml"
-    content = claimed.read_text(encoding="utf-8").splitlines() if claimed.exists() else []
-    if content and "search:" not in content:  # a grid's
-        return claim_sweep(folder, named)
-    make_folder(folder)
-    claimed.touch()
-    return folder
-
-
-def _candidates(folder: Path, named: bool) -> Iterator[Path]:
-    yield folder
-    if not named:
-        yield from (folder.with_name(f"{folder.name}-{number}") for number in count(2))

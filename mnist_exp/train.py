@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -12,10 +13,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from mnist_exp.config import CONF, MISTAKES, build, explain
-from mnist_exp.errors import UserError
 from mnist_exp.interrupt import Terminated, marked_when_stuck, raise_on_sigterm
-from mnist_exp.launch import claim_job, launched
-from mnist_exp.runs import Run, point_latest
+from mnist_exp.launch import launched
+
+if TYPE_CHECKING:
+    from mnist_exp.runs import Run
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +29,14 @@ FELL_BACK = (
 @hydra.main(config_path=str(CONF), config_name="train", version_base="1.3")
 def job(cfg: DictConfig) -> float | list[float]:
     """Run one job and leave its folder; returns the score that a search maximises."""
+    from mnist_exp.claim import claim_job
+    from mnist_exp.runs import Run, point_latest
+
     started = time.perf_counter()
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
     single = hydra_config.mode == RunMode.RUN
-    try:
-        run = Run(folder) if single else claim_job(folder)
-    except FileExistsError as error:
-        raise UserError(f"{folder} holds a run already; hydra.sweep.subdir must differ from job to job") from error
+    run = Run(folder) if single else claim_job(folder)
     searching = not single and cfg.get("search") is not None
     try:
         with run.recording(), marked_when_stuck(run):
@@ -48,13 +50,13 @@ def job(cfg: DictConfig) -> float | list[float]:
     return score
 
 
-def _try(cfg: DictConfig, run: Run, started: float) -> float | list[float]:
+def _try(cfg: DictConfig, run: "Run", started: float) -> float | list[float]:
     from mnist_exp.search.trial import run_trial
 
     return run_trial(cfg, run, started)
 
 
-def _train(cfg: DictConfig, run: Run, started: float, single: bool) -> float:
+def _train(cfg: DictConfig, run: "Run", started: float, single: bool) -> float:
     from mnist_exp.progress import Stages
     from mnist_exp.report.record import record, show_summary
 
@@ -93,6 +95,8 @@ def main() -> None:
 def _end(folder: Path | None) -> None:
     if folder is None:  # --help, --cfg, or a mistake before anything was launched
         return
+    from mnist_exp.runs import Run
+
     if launched.searching:
         from mnist_exp.search.results import SUMMARY
 

@@ -1,5 +1,8 @@
 """Every YAML of a group composes, builds, fits and predicts on the bundled digits: the file is the registration."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
@@ -67,3 +70,8 @@ def test_the_same_seed_gives_the_same_bits_and_threads_do_not_matter(composed):
         return found.predictions["test"].probability
 
     np.testing.assert_array_equal(probabilities(1), probabilities(2))
+
+
+def test_help_does_not_wait_for_numpy():
+    loaded = "import sys, mnist_exp.train; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", loaded], timeout=60).returncode == 0
