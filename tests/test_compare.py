@@ -377,7 +377,7 @@ def test_the_reason_names_a_schema_of_another_version(three):
 
 
 def test_a_predictions_file_is_not_unpacked_without_bounds(three, monkeypatch):
-    monkeypatch.setattr("mnist_exp.runs.MOST_UNPACKED", 10**6)
+    monkeypatch.setattr("mnist_exp.runs._reading.MOST_UNPACKED", 10**6)
     run = write_run(three / "runs" / "3", LABEL)
     arrays = dict(np.load(run.path / "predictions_test.npz"))
     np.savez_compressed(run.path / "predictions_test.npz", **arrays, more=np.zeros(10**6))

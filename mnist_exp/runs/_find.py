@@ -1,0 +1,32 @@
+"""From what a person names to run folders."""
+
+import os
+from pathlib import Path
+
+from mnist_exp.errors import UserError
+from mnist_exp.files import link_atomic
+from mnist_exp.runs._run import Run
+
+
+def find_runs(root: Path | str) -> list[Run]:
+    """All run folders at or below `root`, sorted by path; no symbolic link is followed, so that none counts twice."""
+    folders = (Path(folder) for folder, _, files in os.walk(root) if "status.json" in files)
+    return [Run(folder) for folder in sorted(folders)]
+
+
+def point_latest(outputs: Path, run: Run) -> None:
+    """Make `outputs/latest` name this run; the one that completes last wins."""
+    outputs.mkdir(parents=True, exist_ok=True)
+    link_atomic(outputs / "latest", run.path)
+
+
+def open_run(text: str, outputs: Path = Path("outputs")) -> Run:
+    """The run that a person named: a folder, or `latest`."""
+    path = outputs / "latest" if text == "latest" else Path(text)
+    if path.is_file():  # the stand-in for a symbolic link
+        path = path.parent / path.read_text(encoding="utf-8")
+    if not path.exists():
+        raise UserError(f"no run at {path}: train one with `python -m mnist_exp.train`, or name another folder")
+    run = Run(path.resolve() if text == "latest" else path)
+    run.status  # noqa: B018  (reading it is the check)
+    return run
