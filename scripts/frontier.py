@@ -178,20 +178,22 @@ def _draw_published(axes: "Axes") -> None:
 
 def _draw_points(axes: "Axes", rows: dict[str, dict[str, float]]) -> None:
     for name, row in rows.items():
-        colour = "#707070" if name.startswith("seed") else "#1f5fbf"
+        baseline = name.startswith("seed")
+        colour = "#707070" if baseline else "#1f5fbf"
         error, bars = 100 - row["accuracy"], [[row["high"] - row["accuracy"]], [row["accuracy"] - row["low"]]]
         axes.errorbar(row["ratio"], error, yerr=bars, fmt="o", color=colour, markersize=9, capsize=4, zorder=3)
         axes.annotate(
             f"{LABELS.get(name, name)}: {row['accuracy']:.2f} %",
             (row["ratio"], error),
-            xytext=(10, -16),
+            xytext=(10, 6) if baseline else (10, -16),
             textcoords="offset points",
             fontsize=10,
             weight="bold",
             color=colour,
         )
     ours = sorted((row["ratio"], 100 - row["accuracy"]) for name, row in rows.items() if not name.startswith("seed"))
-    axes.plot(*zip(*ours, strict=True), color="#1f5fbf", linewidth=1.5, alpha=0.5) if ours else None
+    if ours:
+        axes.plot(*zip(*ours, strict=True), color="#1f5fbf", linewidth=1.5, alpha=0.5)
 
 
 def main() -> None:
