@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from mnist_exp.blocks import Float32
 
 BLOCK = 2000  # rows whose random features exist at a time
+ENOUGH = 150_000  # rows tell the spread; numpy copies them for it
 PER_ROW = 4  # random features for each row of few: more come to the same kernel machine
 
 
@@ -23,11 +24,10 @@ class RandomFeatures(ClassifierMixin, BaseEstimator):
     """Ridge regression of one-hot labels on random Fourier features of a Gaussian kernel (Rahimi & Recht 2007).
 
     Of any number of rows only the Gram matrix of the `n_components` features is kept, n_components^2 float32;
-    `fit` takes no more than four features for each row. `gamma`
-    is the kernel's, in units of 1 / the total variance of the columns; `alpha` is the strength of the ridge per row. Of
-    several, the one that is best on a share `held_out` of the rows is taken, and the held-out rows are added
-    afterwards: no second pass. Altered copies of held-out images among the others make weak ridges look good, so
-    augmented data want one strength, chosen elsewhere.
+    `fit` takes no more than four features for each row. `gamma` is the kernel's, in units of 1 / the total variance of
+    the columns; `alpha` is the strength of the ridge per row and feature. Of several, the one that is best on a share
+    `held_out` of the rows is taken, and the held-out rows are added afterwards: no second pass. Altered copies of
+    held-out images among the others make weak ridges look good, so augmented data want one strength, chosen elsewhere.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -110,7 +110,7 @@ class RandomFeatures(ClassifierMixin, BaseEstimator):
         self.classes_ = classes
         random = check_random_state(self.random_state)
         rng = np.random.default_rng(random.randint(2**31))
-        spread = float(X.var(axis=0, dtype=np.float64).sum()) or 1.0
+        spread = float(X[:: 1 + len(X) // ENOUGH].var(axis=0, dtype=np.float64).sum()) or 1.0
         self.weights_ = rng.standard_normal((X.shape[1], m), np.float32) * np.float32(np.sqrt(2 * self.gamma / spread))
         self.offsets_ = rng.uniform(0, 2 * np.pi, m).astype(np.float32)
         self.gram_ = np.zeros((m, m), np.float32, order="F")
