@@ -158,7 +158,8 @@ def _draw_published(axes: "Axes") -> None:
         axes.axhline(error, color="#b0b0b0", linestyle=":", linewidth=1.2, zorder=1)
         axes.annotate(
             f"{100 - error:.2f} %  {name}",
-            (0.105, error),
+            (58, error),
+            ha="right",
             xytext=(0, 3),
             textcoords="offset points",
             fontsize=8.5,
