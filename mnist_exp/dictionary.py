@@ -3,6 +3,7 @@
 After Coates, Lee & Ng 2011, "An analysis of single-layer networks in unsupervised feature learning".
 """
 
+from functools import cache
 from numbers import Real
 from typing import Any, ClassVar, Self
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from mnist_exp.blocks import Float32, Scratch, run_blocks
 from mnist_exp.errors import UserError
@@ -143,13 +144,19 @@ class Dictionary(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
             np.matmul(regions, np.maximum(responses, threshold, out=strong), out=result[block, 0])
             np.matmul(-regions, np.minimum(responses, -threshold, out=strong), out=result[block, 1])
 
-        with threadpool_limits(1, user_api="blas"):  # its threads would get in the way of these
+        with _blas().limit(limits=1):  # its threads would get in the way of these
             run_blocks(work, len(images), BLOCK, effective_n_jobs(self.n_jobs))
         result -= threshold * regions.sum(axis=1)[:, None]
         rows = result.reshape(len(images), -1)
         np.sqrt(np.maximum(rows, 0, out=rows), out=rows)
         rows /= np.maximum(np.sqrt(np.einsum("ij,ij->i", rows, rows)), np.finfo(np.float32).tiny)[:, None]
         return rows
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Kept, since looking for the libraries takes longer than the features of one image."""
+    return ThreadpoolController().select(user_api="blas")
 
 
 def _spherical_k_means(points: Float32, k: int, rng: np.random.Generator) -> Float32:

@@ -16,16 +16,18 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from mnist_exp.blocks import Float32
 
 BLOCK = 2000  # rows whose random features exist at a time
+ENOUGH = 150_000  # rows tell the spread; numpy copies them for it
+PER_ROW = 4  # random features for each row of few: more come to the same kernel machine
 
 
 class RandomFeatures(ClassifierMixin, BaseEstimator):
     """Ridge regression of one-hot labels on random Fourier features of a Gaussian kernel (Rahimi & Recht 2007).
 
-    Of any number of rows only the Gram matrix of the `n_components` features is kept, n_components^2 float32. `gamma`
-    is the kernel's, in units of 1 / the total variance of the columns; `alpha` is the strength of the ridge per row. Of
-    several, the one that is best on a share `held_out` of the rows is taken, and the held-out rows are added
-    afterwards: no second pass. Altered copies of held-out images among the others make weak ridges look good, so
-    augmented data want one strength, chosen elsewhere.
+    Of any number of rows only the Gram matrix of the `n_components` features is kept, n_components^2 float32;
+    `fit` takes no more than four features for each row. `gamma` is the kernel's, in units of 1 / the total variance of
+    the columns; `alpha` is the strength of the ridge per row and feature. Of several, the one that is best on a share
+    `held_out` of the rows is taken, and the held-out rows are added afterwards: no second pass. Altered copies of
+    held-out images among the others make weak ridges look good, so augmented data want one strength, chosen elsewhere.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -56,7 +58,7 @@ class RandomFeatures(ClassifierMixin, BaseEstimator):
         self._validate_params()
         X, y = self._read(X, y, reset=True)
         strengths = np.atleast_1d(self.alpha)
-        self._start(X, np.unique(y))
+        self._start(X, np.unique(y), min(self.n_components, PER_ROW * len(y)))
         held = np.zeros(len(y), bool)
         if len(strengths) > 1:
             held[check_random_state(self.random_state).permutation(len(y))[: int(self.held_out * len(y))]] = True
@@ -77,7 +79,7 @@ class RandomFeatures(ClassifierMixin, BaseEstimator):
         if first:
             if classes is None:
                 raise ValueError("classes must be passed on the first call to partial_fit")
-            self._start(X, np.unique(classes))
+            self._start(X, np.unique(classes), self.n_components)
         elif not hasattr(self, "gram_"):
             raise ValueError("fit keeps no Gram matrix that more rows could be added to: start with partial_fit")
         self._add(X, y, np.ones(len(y), bool))
@@ -103,17 +105,16 @@ class RandomFeatures(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         return X, y
 
-    def _start(self, X: Float32, classes: NDArray[Any]) -> None:
+    def _start(self, X: Float32, classes: NDArray[Any], m: int) -> None:
         """Draw the features; the bandwidth follows from the spread of the rows."""
         self.classes_ = classes
         random = check_random_state(self.random_state)
         rng = np.random.default_rng(random.randint(2**31))
-        spread = float(X.var(axis=0, dtype=np.float64).sum()) or 1.0
-        shape = (X.shape[1], self.n_components)
-        self.weights_ = rng.standard_normal(shape, np.float32) * np.float32(np.sqrt(2 * self.gamma / spread))
-        self.offsets_ = rng.uniform(0, 2 * np.pi, self.n_components).astype(np.float32)
-        self.gram_ = np.zeros((self.n_components, self.n_components), np.float32, order="F")
-        self.moments_ = np.zeros((self.n_components, len(classes)))
+        spread = float(X[:: 1 + len(X) // ENOUGH].var(axis=0, dtype=np.float64).sum()) or 1.0
+        self.weights_ = rng.standard_normal((X.shape[1], m), np.float32) * np.float32(np.sqrt(2 * self.gamma / spread))
+        self.offsets_ = rng.uniform(0, 2 * np.pi, m).astype(np.float32)
+        self.gram_ = np.zeros((m, m), np.float32, order="F")
+        self.moments_ = np.zeros((m, len(classes)))
         self.n_rows_ = 0
 
     def _features(self, X: Float32) -> Float32:
@@ -134,7 +135,7 @@ class RandomFeatures(ClassifierMixin, BaseEstimator):
     def _solve(self, alpha: float) -> Float32:
         """Solve in float64: the smallest eigenvalues that matter are far below the float32 rounding of the largest."""
         system = self.gram_.astype(np.float64)
-        system[np.diag_indices_from(system)] += alpha * self.n_rows_ * self.n_components
+        system[np.diag_indices_from(system)] += alpha * self.n_rows_ * len(system)
         try:
             factor = cho_factor(system, lower=True, overwrite_a=True, check_finite=False)
         except LinAlgError as error:

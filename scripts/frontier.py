@@ -60,10 +60,11 @@ def run_child(command: list[str]) -> tuple[str, float]:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         child = subprocess.Popen(command, stdout=out, stderr=errors, env=environment)
-        _, code, usage = os.wait4(child.pid, 0)
+        _, status, usage = os.wait4(child.pid, 0)  # the only way to the peak memory of this one child
+        child.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         errors.seek(0)
-        if code:
+        if child.returncode:
             raise SystemExit(f"{' '.join(command[:5])} ... failed:\n{errors.read()}")
         return out.read().strip(), usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
 
@@ -89,6 +90,11 @@ def measure(preset: str, seed: int, unit: float) -> Point:
         "model_mb": round(metrics["model"]["bytes"] / 1e6, 1),
         "peak_mb": round(peak),
     }
+
+
+def kept() -> list[Point]:
+    """The points measured so far; read anew each time, since several of these scripts may share the work."""
+    return json.loads(RESULTS.read_text())["points"] if RESULTS.exists() else []
 
 
 def summarize(points: list[Point]) -> dict[str, float]:
@@ -152,7 +158,8 @@ def _draw_published(axes: "Axes") -> None:
         axes.axhline(error, color="#b0b0b0", linestyle=":", linewidth=1.2, zorder=1)
         axes.annotate(
             f"{100 - error:.2f} %  {name}",
-            (0.105, error),
+            (58, error),
+            ha="right",
             xytext=(0, 3),
             textcoords="offset points",
             fontsize=8.5,
@@ -172,20 +179,22 @@ def _draw_published(axes: "Axes") -> None:
 
 def _draw_points(axes: "Axes", rows: dict[str, dict[str, float]]) -> None:
     for name, row in rows.items():
-        colour = "#707070" if name.startswith("seed") else "#1f5fbf"
+        baseline = name.startswith("seed")
+        colour = "#707070" if baseline else "#1f5fbf"
         error, bars = 100 - row["accuracy"], [[row["high"] - row["accuracy"]], [row["accuracy"] - row["low"]]]
         axes.errorbar(row["ratio"], error, yerr=bars, fmt="o", color=colour, markersize=9, capsize=4, zorder=3)
         axes.annotate(
             f"{LABELS.get(name, name)}: {row['accuracy']:.2f} %",
             (row["ratio"], error),
-            xytext=(10, 6),
+            xytext=(10, 6) if baseline else (10, -16),
             textcoords="offset points",
             fontsize=10,
             weight="bold",
             color=colour,
         )
     ours = sorted((row["ratio"], 100 - row["accuracy"]) for name, row in rows.items() if not name.startswith("seed"))
-    axes.plot(*zip(*ours, strict=True), color="#1f5fbf", linewidth=1.5, alpha=0.5) if ours else None
+    if ours:
+        axes.plot(*zip(*ours, strict=True), color="#1f5fbf", linewidth=1.5, alpha=0.5)
 
 
 def main() -> None:
@@ -194,16 +203,15 @@ def main() -> None:
     parser.add_argument("--presets", nargs="*", choices=PRESETS, default=PRESETS)
     parser.add_argument("--seeds", nargs="*", type=int, default=range(5))
     arguments = parser.parse_args()
-    points: list[Point] = json.loads(RESULTS.read_text())["points"] if RESULTS.exists() else []
-    known = {(point["preset"], point["seed"]) for point in points}
+    known = {(point["preset"], point["seed"]) for point in kept()}
     wanted = [(preset, seed) for preset in arguments.presets for seed in arguments.seeds]
     missing = [pair for pair in wanted if pair not in known]
     unit = forest_seconds() if missing else 0.0
     for preset, seed in missing:
-        points.append(measure(preset, seed, unit))
-        print(points[-1], file=sys.stderr)
-        write_json(RESULTS, {"points": points})
-    every = {preset: [point for point in points if point["preset"] == preset] for preset in PRESETS}
+        point = measure(preset, seed, unit)
+        print(point, file=sys.stderr)
+        write_json(RESULTS, {"points": [*kept(), point]})
+    every = {preset: [point for point in kept() if point["preset"] == preset] for preset in PRESETS}
     rows = {preset: summarize(found) for preset, found in every.items() if found}
     if not rows:
         raise SystemExit("nothing to draw: name presets and seeds")

@@ -29,7 +29,7 @@ def points():
 def test_many_features_come_to_the_exact_kernel_ridge(points):
     X, y, X_test, _ = points
     alpha, gamma = 1e-3, 1.0
-    model = RandomFeatures(8000, gamma=gamma, alpha=alpha, random_state=0).fit(X, y)
+    model = RandomFeatures(8000, gamma=gamma, alpha=alpha, random_state=0).partial_fit(X, y, classes=[0, 1, 2])
     one_hot = np.where(y[:, None] == np.arange(3), 1.0, -1.0)
     # Features of cos without the factor sqrt(2 / m) are m / 2 times the kernel.
     exact = KernelRidge(alpha=2 * alpha * len(X), kernel="rbf", gamma=gamma / X.var(axis=0).sum()).fit(X, one_hot)
@@ -78,3 +78,8 @@ def test_labels_keep_their_names(points):
 def test_a_ridge_below_the_rounding_is_refused(points):
     with pytest.raises(ValueError, match="alpha=1e-12 is lost in the rounding of the Gram matrix: raise it"):
         RandomFeatures(500, alpha=1e-12, random_state=0).fit(*points[:2])
+
+
+def test_few_rows_need_few_features(points):
+    X, y, _, _ = points
+    assert RandomFeatures(5000, alpha=1e-3, random_state=0).fit(X[:50], y[:50]).coef_.shape == (200, 3)
