@@ -21,9 +21,9 @@ from mnist_exp.drawing import SIDE, Ink, drawn_to_mnist
 from mnist_exp.features import Hog, Pixels
 from mnist_exp.nearest import nearest
 
-MAX_IMAGES, MAX_HELD_OUT = 20_000, 1_500  # three times as many refuse no more letters
+MAX_IMAGES, MAX_HELD_OUT = 20_000, 2_000  # three times as many refuse no more letters
 COMPONENTS = 150
-REFUSED = 1.7, 0.4  # per cent of real images: of one alone, and of one in a row, whose neighbours speak for it
+REFUSED = 1.1, 0.3  # per cent of real images: of one alone, and of one in a row, whose neighbours speak for it
 _SMALLEST = 8  # pixels a side that HOG needs
 
 

@@ -28,7 +28,7 @@ from mnist_exp.errors import UserError
 from mnist_exp.recognition import Reader
 from mnist_exp.runs import Run
 
-expect.set_options(timeout=20_000)  # of a machine that is busy with other tests
+expect.set_options(timeout=60_000)  # the first answer waits for the training images, on a busy machine long
 SEVEN = [(0.35, 0.2), (0.45, 0.19), (0.6, 0.2), (0.55, 0.45), (0.47, 0.8)]
 ONE = [(0.5, 0.15), (0.5, 0.4), (0.49, 0.85)]
 SCRIBBLE = [(0.2, 0.2), (0.8, 0.8), (0.8, 0.2), (0.2, 0.8), (0.5, 0.1), (0.1, 0.5), (0.9, 0.5), (0.5, 0.9)]

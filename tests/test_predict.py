@@ -68,7 +68,6 @@ NO_DIGITS = {
     "M": letter("M"),
     "K": letter("K"),
     "W": letter("W"),
-    "#": letter("#"),
     "dot": drawn(lambda d: d.ellipse((100, 100, 130, 130), fill=0)),
     "bar": drawn(lambda d: d.rectangle((40, 130, 240, 150), fill=0)),
     "grid": drawn(

@@ -144,7 +144,7 @@ def _stored(path: object) -> str:
 
 def build_page(demo: Demo) -> gr.Blocks:
     """Lay out the components and tie them to the events."""
-    reader = demo.shelf.reader(demo.first)
+    classes = demo.shelf.runs()[demo.first].model_card["classes"]  # the model itself is loaded once the port answers
     quick: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last", "concurrency_limit": AT_ONCE}
     quick |= {"api_visibility": "private"}
     page = gr.Blocks(title="Draw a digit", analytics_enabled=False, delete_cache=(600, 600))
@@ -172,14 +172,16 @@ def build_page(demo: Demo) -> gr.Blocks:
         with gr.Accordion("Was it wrong? Teach it", open=False):
             agreed = gr.Checkbox(False, label=f"Keep my corrections, as pictures in {demo.feedback.folder}")
             with gr.Row():
-                label = gr.Dropdown(list(reader.classes), label="It should have been", value=None)
+                label = gr.Dropdown(list(classes), label="It should have been", value=None)
                 keep = gr.Button("Keep this drawing")
             thanks = gr.HTML("", elem_id="thanks")
         asked = [canvas, first, second]
         canvas.input(demo.read, asked, answer, **quick)
         canvas.select(demo.explain, asked, why, **quick)
         for choice in (first, second):
-            choice.input(demo.read, asked, answer, **quick).then(demo.explain, asked, why, **quick)
+            choice.input(demo.read, asked, answer, **{**quick, "show_progress": "minimal"}).then(
+                demo.explain, asked, why, **quick
+            )
         first.input(demo.examples, first, tries, **quick)
         upload.upload(demo.put, upload, canvas, **quick)
         wrong.expand(demo.examples, first, tries, **quick)
