@@ -147,7 +147,7 @@ def test_the_command_line_overrides_fixes_and_adds(compose_train):
 
 def test_glob_means_every_option(compose_train):
     space = Space(["model=glob([r*,s*])"], Groups(), compose_train, ["model"])
-    assert {choice.value for choice in space.choices["model"].choices} == {"rf", "sgd", "svm"}
+    assert {choice.value for choice in space.choices["model"].choices} == {"random_features", "rf", "sgd", "svm"}
 
 
 def test_a_space_that_names_no_key_of_its_model_is_refused(compose_train):
