@@ -98,6 +98,22 @@ def install(package):
     subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package], env=quiet, check=True)
 
 
+@pytest.fixture
+def popen():
+    """Start a process, whose output is kept; none outlives the test."""
+    processes = []
+
+    def start(line, **options):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        processes.append(subprocess.Popen(line, **pipes | options))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
 @pytest.fixture(scope="session")
 def chromium():
     """A real browser; without Debian's chromium tests are skipped, but under CI they fail."""

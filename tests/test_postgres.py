@@ -67,7 +67,7 @@ def server(debian_root):
 
 
 @pytest.fixture
-def start(tmp_path, server, monkeypatch):
+def start(tmp_path, server, monkeypatch, popen):
     """Start `mnist_exp.train` as a process; the password is in the file that PostgreSQL's programs read."""
     secrets = tmp_path / "pgpass"
     secrets.write_text(f"127.0.0.1:*:*:*:{PASSWORD}\n")
@@ -77,20 +77,13 @@ def start(tmp_path, server, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     home = tmp_path / "home"
     home.mkdir()
-    processes = []
 
     def command(*words, **variables):
         line = [sys.executable, "-m", "mnist_exp.train", *SEARCH, f"search.study_name={tmp_path.name}", *words]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        process = subprocess.Popen(line, cwd=home, env=os.environ | variables, **pipes)
-        processes.append(process)
-        return process
+        return popen(line, cwd=home, env=os.environ | variables, stderr=subprocess.STDOUT)
 
     command.home = home
-    yield command
-    for process in processes:
-        process.kill()
-        process.communicate()
+    return command
 
 
 def rows(sweep):

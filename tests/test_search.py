@@ -37,26 +37,20 @@ FOREST = [*DIGITS, "model=rf", "dataset.train_size=300", "model.n_estimators=int
 
 
 @pytest.fixture
-def start(tmp_path, monkeypatch):
+def start(tmp_path, monkeypatch, popen):
     """Start `mnist_exp.train` in an empty folder, with an empty cache."""
     monkeypatch.setenv("MNIST_EXP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     home = tmp_path / "home"
     home.mkdir()
-    processes = []
 
     def command(*words, warnings="error"):
         line = [sys.executable, "-W", warnings, "-m", "mnist_exp.train", *words]
-        process = subprocess.Popen(line, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        processes.append(process)
-        return process
+        return popen(line, cwd=home)
 
     command.home = home
-    yield command
-    for process in processes:
-        process.kill()
-        process.communicate()
+    return command
 
 
 @pytest.fixture

@@ -11,22 +11,16 @@ from test_search_bare import APP, ROOT, Found, n_trials
 
 
 @pytest.fixture
-def start(tmp_path, monkeypatch):
+def start(tmp_path, monkeypatch, popen):
     """Start the application as a process."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    processes = []
 
     def command(*words, folder="sweep"):
         line = [sys.executable, str(APP / "app.py"), "-m", f"hydra.sweep.dir={folder}", *words]
-        process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        processes.append(process)
-        return process
+        return popen(line, cwd=tmp_path)
 
     command.home = tmp_path
-    yield command
-    for process in processes:
-        process.kill()
-        process.communicate()
+    return command
 
 
 def wait(process):

@@ -32,25 +32,18 @@ def slurm(debian_root):
 
 
 @pytest.fixture
-def start(tmp_path, slurm, monkeypatch):
+def start(tmp_path, slurm, monkeypatch, popen):
     """Start `mnist_exp.train` in an empty folder on Slurm's front end, which is this machine."""
     monkeypatch.setenv("SLURM_CONF", str(slurm))
     monkeypatch.setenv("MNIST_EXP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    processes = []
 
     def command(*words, **variables):
         line = [sys.executable, "-m", "mnist_exp.train", *words]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        process = subprocess.Popen(line, cwd=tmp_path, env=os.environ | variables, **pipes)
-        processes.append(process)
-        return process
+        return popen(line, cwd=tmp_path, env=os.environ | variables)
 
     command.home = tmp_path
     yield command
-    for process in processes:
-        process.kill()
-        process.communicate()
     subprocess.run(["scancel", "--user=root"], check=True)
 
 

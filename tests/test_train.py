@@ -22,26 +22,20 @@ QUICK = [*DIGITS, "model=rf", "model.n_estimators=10"]
 
 
 @pytest.fixture
-def start(tmp_path, monkeypatch):
+def start(tmp_path, monkeypatch, popen):
     """Start a command in an empty folder, with an empty cache."""
     monkeypatch.setenv("MNIST_EXP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     home = tmp_path / "home"
     home.mkdir()
-    processes = []
 
     def start_command(*words, module="train"):
         command = [sys.executable, "-W", "error", "-m", f"mnist_exp.{module}", *words]
-        process = subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        processes.append(process)
-        return process
+        return popen(command, cwd=home)
 
     start_command.home = home
-    yield start_command
-    for process in processes:
-        process.kill()
-        process.communicate()
+    return start_command
 
 
 @pytest.fixture
