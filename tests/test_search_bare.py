@@ -20,7 +20,8 @@ from mnist_exp.search import report
 
 ROOT = Path(__file__).parents[1]
 APP = ROOT / "tests" / "search_app"
-QUIET = ["hydra/job_logging=disabled", "hydra/hydra_logging=disabled", "hydra.job.chdir=false"]
+# "none" and not "disabled", which would silence the loggers of every later test of this process.
+QUIET = ["hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.job.chdir=false"]
 
 
 def square(cfg):
