@@ -23,7 +23,7 @@ from mnist_exp.nearest import nearest
 
 MAX_IMAGES, MAX_HELD_OUT = 20_000, 2_000  # three times as many refuse no more letters
 COMPONENTS = 150
-REFUSED = 1.8, 0.3  # per cent of real images: of one alone, and of one in a row, whose neighbours speak for it
+REFUSED = 1.5, 0.3  # per cent of real images: of one alone, and of one in a row, whose neighbours speak for it
 _SMALLEST = 8  # pixels a side that HOG needs
 
 
