@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -10,29 +11,34 @@ from uuid import uuid4
 
 def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` fill a temporary file beside `path`, then move it there; on any failure nothing stays behind."""
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
-    try:
+    with _beside(path) as temporary:
         write(temporary)
         temporary.replace(path)
-    except OSError as error:
-        if error.filename is None:  # a write to an open file fails namelessly: a full disk should have a name
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_new(path: Path, content: str) -> None:
     """Write UTF-8 text whole or not at all where nothing is; FileExistsError if something is, or was made meanwhile."""
+    with _beside(path) as temporary:
+        temporary.write_text(content, encoding="utf-8", newline="\n")
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:  # no hard links on this file system: the name is still given once, the content may be seen half
+            with path.open("x", encoding="utf-8", newline="\n") as file:
+                file.write(content)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Name a temporary file beside `path`, which does not stay; an error of the system says which file it is about."""
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
     try:
-        temporary.write_text(content, encoding="utf-8", newline="\n")
-        os.link(temporary, path)
-    except FileExistsError:
+        yield temporary
+    except OSError as error:
+        if error.filename is None:  # a write to an open file fails namelessly: a full disk should have a name
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
-    except OSError:  # no hard links on this file system: the name is still given once, the content may be seen half
-        with path.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(content)
     finally:
         temporary.unlink(missing_ok=True)
 
