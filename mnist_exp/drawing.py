@@ -108,6 +108,14 @@ def _fit(digit: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(Image.fromarray(digit).resize(size, method)).clip(0)
 
 
+def resized(images: Ink, shape: tuple[int, ...]) -> Ink:
+    """Images (n, h, w) at the size of those that a model knows, by area."""
+    if images.shape[1:] == shape:
+        return images
+    size = shape[1], shape[0]
+    return np.stack([np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX)) for image in images])
+
+
 def photo_to_ink(image: Image.Image) -> Ink:
     """A picture of dark or light strokes -> uint8 (h, w), white ink on black; all zeros if it has hardly any contrast.
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mnist_exp import models
 from mnist_exp.config import load_recorded
-from mnist_exp.drawing import SIDE, Ink, as_prepared, drawn_to_mnist, photo_to_ink
+from mnist_exp.drawing import Ink, as_prepared, drawn_to_mnist, photo_to_ink, resized
 from mnist_exp.errors import UserError
 from mnist_exp.novelty import Look, Neighbours
 from mnist_exp.runs import Run
@@ -66,6 +66,7 @@ class Reader:
         if not fits or known.min() < 0 or known.max() >= len(self.classes):
             raise UserError(f"{run.path}: model.json does not describe the model")
         self.strokes = all(len(name) == 1 for name in self.classes)  # trousers and boots are not written
+        self.digits = set(self.classes) <= set("0123456789")
         self._lock = threading.Lock()
 
     @property
@@ -76,7 +77,7 @@ class Reader:
 
     @cached_property
     def _neighbours(self) -> Neighbours | None:
-        return find_neighbours(self.run, self.strokes)
+        return find_neighbours(self.run, self.strokes, self.digits)
 
     def read(self, image: Image.Image) -> Answer:
         """What a picture, a photo or a scan says."""
@@ -102,7 +103,7 @@ class Reader:
     def _judge(self, image: Ink, in_row: bool = False) -> Answer:
         if not image.any():
             return Answer(None, BLANK)
-        fitted = self._fitted(image)
+        (fitted,) = resized(image[None], self.shape)
         predicted, probability, score = self.ask(fitted[None])
         guess = int(predicted[0])
         look = self.neighbours.look(fitted, guess) if self.neighbours else None
@@ -127,11 +128,6 @@ class Reader:
         named = dict.fromkeys(self.classes, 0.0 if values.min() >= 0 else float(values.min()))
         return named | {self.classes[int(c)]: float(v) for c, v in zip(self.pipeline.classes_, values[0], strict=True)}
 
-    def _fitted(self, image: Ink) -> Ink:
-        if self.shape == (SIDE, SIDE):
-            return image
-        return np.asarray(Image.fromarray(image).resize(self.shape[::-1], Image.Resampling.BOX))
-
 
 def is_no_digit(image: Ink) -> bool:
     """Whether the ink (28, 28) is outside what digits have: a bar that lies, a blot (1 in 1,000 training images is)."""
@@ -141,14 +137,14 @@ def is_no_digit(image: Ink) -> bool:
     return bool(height < LOWEST or (min(height, width) >= BROAD and box.mean() / 255 > FULLEST))
 
 
-def find_neighbours(run: Run, strokes: bool) -> Neighbours | None:
+def find_neighbours(run: Run, strokes: bool, digits: bool) -> Neighbours | None:
     """A run's kept index, or a new one from its recorded data; None, with a message, where those cannot be had."""
     kept = run.load_neighbours()
     if kept is not None:
         return kept
     try:
         log.info("looking through the training images of %s once", run.path)
-        found = Neighbours.of(load_recorded(run.config_path).train, strokes)
+        found = Neighbours.of(load_recorded(run.config_path).train, strokes, digits)
     except UserError as error:
         log.warning("%s: no training images (%s); only blots and bars are told from digits", run.path, error)
         return None

@@ -3,6 +3,7 @@
 storage    opening a study and one more trial in it, after 10 to 10,000: journal file, and --postgres ADDRESS
 folders    bytes and files that a run and a trial leave, on the data that --dataset names
 compare    `compare` over 10,000 runs, copies of one
+grid       four jobs one after another against launcher=joblib: each on one thread, and on all that there are
 """
 
 import argparse
@@ -14,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -35,12 +35,12 @@ ROOT = Path(__file__).parents[1]
 def main() -> None:
     """Run the parts that were named, or all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", help="storage, folders, compare; default: all")
+    parser.add_argument("parts", nargs="*", help="storage, folders, compare, grid; default: all")
     parser.add_argument("--postgres", help="address of a database, postgresql://...; its password in PGPASSFILE")
     parser.add_argument("--sizes", nargs="*", type=int, default=SIZES, help="trials that are in the study already")
     parser.add_argument("--dataset", nargs="*", default=["dataset=digits"], help="words that name the data of a run")
     arguments = parser.parse_args()
-    parts = arguments.parts or ["storage", "folders", "compare"]
+    parts = arguments.parts or ["storage", "folders", "compare", "grid"]
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         if "storage" in parts:
@@ -51,6 +51,8 @@ def main() -> None:
             trial = folders(home, arguments.dataset)
             if "compare" in parts:
                 compare(home, trial)
+        if "grid" in parts:
+            grid(home, arguments.dataset)
 
 
 def storage(home: Path, address: str | None, n: int) -> None:
@@ -150,10 +152,27 @@ def compare(home: Path, trial: Path) -> None:
     print(f"of that {seconds:.1f} s of cpu")
 
 
-def _timed(what: str, do: Callable[[], object]) -> None:
-    began = datetime.now()
+def grid(home: Path, dataset: Sequence[str]) -> None:
+    """Print what a grid of four takes with each launcher, start-up and all, after a run that fills the caches."""
+    words = ["-m", "model=sgd,rf", "augment=none,shift", *dataset, f"outputs={home}"]
+    for threads in (["n_jobs=1"], []):
+        seconds = {}
+        for name in ("warm-up", "local", "joblib"):
+            launcher = "local" if name == "warm-up" else name
+            line = [*words, *threads, f"launcher={launcher}", f"hydra.sweep.dir={home / uuid4().hex}"]
+            command = [sys.executable, "-m", "mnist_exp.train", *line]
+            what = f"grid of four, {name}, {' '.join(threads) or 'as many threads as there are'}"
+            run = functools.partial(subprocess.run, command, check=True, capture_output=True, cwd=ROOT)
+            seconds[name] = _timed(what, run)
+        print(f"joblib takes {seconds['joblib'] / seconds['local']:.2f} of the time", flush=True)
+
+
+def _timed(what: str, do: Callable[[], object]) -> float:
+    began = time.perf_counter()
     do()
-    print(f"{what}: {(datetime.now() - began).total_seconds():.1f} s", flush=True)
+    seconds = time.perf_counter() - began
+    print(f"{what}: {seconds:.1f} s", flush=True)
+    return seconds
 
 
 if __name__ == "__main__":

@@ -131,6 +131,17 @@ def test_a_job_that_slurm_starts_again_takes_its_folder_again(start):
     assert run.status.run_id != status.run_id
 
 
+def test_a_job_that_reaches_its_time_limit_fails_with_that_reason(start):
+    done = wait(start(*QUICK, "model.n_estimators=10,1000000", "hydra.launcher.timeout_min=1"))
+    assert done.returncode == 1
+    states = {run.path.name: run.state for run in find_runs(start.home / "sweep")}
+    assert states["0"] == "completed"
+    assert states["1"] in ("failed", "interrupted")
+    assert "time limit" in Run(start.home / "sweep" / "1").status.error
+    assert "raise hydra.launcher.timeout_min" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_jobs_end_with_the_command_that_waits_for_them(start):
     process = start(*QUICK, "model.n_estimators=3000,3001")
     until(lambda: running(start.home / "sweep"))

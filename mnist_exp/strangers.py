@@ -1,0 +1,71 @@
+"""What is written and is no digit: letters, signs and scribbles, for an index of digits to know what to refuse.
+
+That a few examples of strangers help to tell strangers of quite another kind is "outlier exposure" (Hendrycks, Mazeika
+and Dietterich 2019).
+"""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from scipy.interpolate import make_interp_spline
+
+from mnist_exp.drawing import Ink, drawn_to_mnist
+
+LETTERS, SCRIBBLES = 1_000, 500  # four times as many refuse no more
+CHARACTERS = "ACEFGHJKLMNPQRTUVWXYadefhkmnprtuvwxy?&#@%+*=$<"  # none that a hand might write for a digit, as O, l or S
+FONTS = ("STIXGeneral", "STIXGeneralItalic", "cmr10", "cmss10", "cmtt10")  # they come with matplotlib
+_SIDE, _HEIGHT = 112, 64  # px of the paper, and of a letter
+_MARGIN = 12  # px from the paper's edge that scribbles keep
+
+
+@cache
+def strangers(seed: int = 0) -> Ink:
+    """Letters, signs and scribbles of all kinds (n, 28, 28), brought to MNIST's look as drawings are."""
+    rng = np.random.default_rng(seed)
+    pictures = [_letter(rng) for _ in range(LETTERS)] + [_scribble(rng) for _ in range(SCRIBBLES)]
+    images = np.stack([drawn_to_mnist(np.asarray(picture)) for picture in pictures])
+    images.setflags(write=False)  # whoever asks again gets the same array
+    return images
+
+
+def _letter(rng: np.random.Generator) -> Image.Image:
+    """A letter of a random font and weight, rotated, slanted, wide or narrow."""
+    from matplotlib import get_data_path
+
+    path = Path(get_data_path()) / "fonts" / "ttf" / f"{rng.choice(FONTS)}.ttf"
+    image = Image.new("L", (_SIDE, _SIDE))
+    pen, middle = ImageDraw.Draw(image), (_SIDE / 2, _SIDE / 2)
+    font, weight = ImageFont.truetype(path, _HEIGHT), int(rng.integers(4))
+    pen.text(middle, str(rng.choice(list(CHARACTERS))), 255, font, anchor="mm", stroke_width=weight)
+    angle, slant, width = np.deg2rad(rng.uniform(-12, 12)), rng.uniform(-0.25, 0.25), rng.uniform(0.7, 1.3)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = turn @ np.array([[1 / width, slant], [0, 1]])
+    shift = middle - matrix @ middle  # the centre stays where it is
+    terms = tuple(np.column_stack([matrix, shift]).ravel())
+    return image.transform(image.size, Image.Transform.AFFINE, terms, Image.Resampling.BILINEAR)
+
+
+def _scribble(rng: np.random.Generator) -> Image.Image:
+    """One long stroke, or up to three that are curved or angular, some of them closed."""
+    image = Image.new("L", (_SIDE, _SIDE))
+    pen, width = ImageDraw.Draw(image), int(rng.integers(3, 10))
+    kind = rng.choice(["long", "curved", "angular"])
+    for _ in range(1 if kind == "long" else int(rng.integers(1, 4))):
+        points = rng.uniform(
+            _MARGIN, _SIDE - _MARGIN, (int(rng.integers(6, 15) if kind == "long" else rng.integers(4, 7)), 2)
+        )
+        if kind != "angular":
+            points = _curve(points)
+        if rng.random() < 0.2:
+            points = np.vstack([points, points[:1]])
+        pen.line([(float(x), float(y)) for x, y in points], 255, width, joint="curve")
+    return image
+
+
+def _curve(knots: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A smooth way through points (n, 2)."""
+    times = np.linspace(0, 1, len(knots))
+    return np.asarray(make_interp_spline(times, knots)(np.linspace(0, 1, 80)))
