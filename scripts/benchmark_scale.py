@@ -3,7 +3,7 @@
 storage    opening a study and one more trial in it, after 10 to 10,000: journal file, and --postgres ADDRESS
 folders    bytes and files that a run and a trial leave, on the data that --dataset names
 compare    `compare` over 10,000 runs, copies of one
-grid       four jobs one after another against launcher=joblib: each on one thread, and on all that there are
+grid       four jobs one after another against launcher=joblib, equal ones and others, on one thread each and on all
 """
 
 import argparse
@@ -153,18 +153,17 @@ def compare(home: Path, trial: Path) -> None:
 
 
 def grid(home: Path, dataset: Sequence[str]) -> None:
-    """Print what a grid of four takes with each launcher, start-up and all, after a run that fills the caches."""
-    words = ["-m", "model=sgd,rf", "augment=none,shift", *dataset, f"outputs={home}"]
-    for threads in (["n_jobs=1"], []):
-        seconds = {}
-        for name in ("warm-up", "local", "joblib"):
-            launcher = "local" if name == "warm-up" else name
-            line = [*words, *threads, f"launcher={launcher}", f"hydra.sweep.dir={home / uuid4().hex}"]
-            command = [sys.executable, "-m", "mnist_exp.train", *line]
-            what = f"grid of four, {name}, {' '.join(threads) or 'as many threads as there are'}"
-            run = functools.partial(subprocess.run, command, check=True, capture_output=True, cwd=ROOT)
-            seconds[name] = _timed(what, run)
-        print(f"joblib takes {seconds['joblib'] / seconds['local']:.2f} of the time", flush=True)
+    """Print what grids of four take with each launcher, start-up and all, after a run that fills the caches."""
+    for words in (["model=rf", "seed=0,1,2,3"], ["model=sgd,rf", "augment=none,shift"]):
+        for threads in (["n_jobs=1"], []):
+            seconds = {}
+            for name in ("warm-up", "local", "joblib"):
+                launcher = "local" if name == "warm-up" else name
+                line = ["-m", *words, *dataset, *threads, f"launcher={launcher}", f"outputs={home}"]
+                command = [sys.executable, "-m", "mnist_exp.train", *line, f"hydra.sweep.dir={home / uuid4().hex}"]
+                run = functools.partial(subprocess.run, command, check=True, capture_output=True, cwd=ROOT)
+                seconds[name] = _timed(f"{' '.join([*words, *threads])}, {name}", run)
+            print(f"joblib takes {seconds['joblib'] / seconds['local']:.2f} of the time", flush=True)
 
 
 def _timed(what: str, do: Callable[[], object]) -> float:
