@@ -1,4 +1,4 @@
-"""Every YAML of a group composes, builds, fits and predicts on the bundled digits: the file is the registration."""
+"""Every YAML of a group composes, fits, predicts and is stored on the bundled digits: the file is the registration."""
 
 import subprocess
 import sys
@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
+from mnist_exp import models
 from mnist_exp.config import CONF, build
 from mnist_exp.errors import UserError
 from mnist_exp.experiment import run_experiment
+from mnist_exp.runs import Run
 
 SMALL = ["dataset=digits", "dataset.train_size=300", "dataset.test_size=100", "n_jobs=2"]
 
@@ -27,24 +29,24 @@ def composed(tmp_path):
     return compose_words
 
 
-def accuracy(cfg):
-    experiment = build(cfg)
-    found = run_experiment(
-        experiment.load(), experiment.augment, experiment.features, experiment.estimator, seed=experiment.seed, n_jobs=2
-    )
-    return found.metrics["test"]["accuracy"]
-
-
 CHOICES = [f"{group}={name}" for group in ("augment", "features", "model", "experiment") for name in options(group)]
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("choice", CHOICES)
-def test_every_choice_trains(composed, choice):
+def test_every_choice_trains_and_comes_back_from_its_file_with_the_same_answers(composed, tmp_path, choice):
     small = {"model=mlp": ["model.hidden_layer_sizes=[32]"], "model=hist_gb": ["model.max_iter=10"]}.get(choice, [])
     if choice.startswith(("augment", "features")):
         small = ["model=rf", choice, "model.n_estimators=20"]
-    assert accuracy(composed(choice, *small)) > 0.8
+    experiment = build(composed(choice, *small))
+    dataset = experiment.load()
+    outcome = experiment.run(dataset)
+    assert outcome.metrics["test"]["accuracy"] > 0.8
+    run = Run(tmp_path)
+    run.save_model(outcome.pipeline, {"classes": []})
+    answers = [models.predict(model, dataset.test.images) for model in (outcome.pipeline, run.load_model())]
+    for before, after in zip(*answers, strict=True):
+        np.testing.assert_array_equal(before, after)
 
 
 def test_a_model_brings_its_features_and_the_command_line_wins(composed):
