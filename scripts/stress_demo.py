@@ -55,7 +55,7 @@ def ask(base: str, content: bytes) -> str:
 
 
 def crowd(base: str, clients: int, seconds: float, process: psutil.Process) -> None:
-    """Count answers, mixed-up answers, and errors by kind; show memory at the start and the end."""
+    """Count answers, mixed-up answers, and errors by kind; show memory at the start and after each sixth of the time."""
     pictures = {digit: picture(digit) for digit in range(10)}
     alone = {digit: ask(base, content) for digit, content in pictures.items()}
     counts: Counter[str] = Counter()
@@ -72,14 +72,17 @@ def crowd(base: str, clients: int, seconds: float, process: psutil.Process) -> N
             same = "right" if said == alone[digit] else "busy" if "full" in said else f"other: {said[:120]}"
             counts[same] += 1
 
-    before = process.memory_info().rss
+    memory = [process.memory_info().rss]
     threads = [threading.Thread(target=visit, args=(i,)) for i in range(clients)]
     for thread in threads:
         thread.start()
+    for _ in range(6):
+        time.sleep(seconds / 6)
+        memory.append(process.memory_info().rss)
     for thread in threads:
         thread.join()
     print(f"{clients} clients, {seconds:g} s: {dict(counts)}")
-    print(f"memory {before / 1e6:.0f} -> {process.memory_info().rss / 1e6:.0f} MB")
+    print(f"memory {' -> '.join(f'{rss / 1e6:.0f}' for rss in memory)} MB")
 
 
 def nonsense(base: str, count: int) -> None:
