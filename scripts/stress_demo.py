@@ -55,7 +55,7 @@ def ask(base: str, content: bytes) -> str:
 
 
 def crowd(base: str, clients: int, seconds: float, process: psutil.Process) -> None:
-    """Count answers, mixed-up answers, and errors by kind; show memory at the start and after each sixth of the time."""
+    """Count answers, mixed-up answers, and errors by kind; show memory at the start and after each sixth of it."""
     pictures = {digit: picture(digit) for digit in range(10)}
     alone = {digit: ask(base, content) for digit, content in pictures.items()}
     counts: Counter[str] = Counter()
