@@ -42,6 +42,8 @@ def _parse() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.host not in LOOPBACK and not arguments.auth:
         parser.error(f"--host {arguments.host} lets others in: give --auth USER:PASSWORD too")
+    if not 0 < arguments.port < 65536:
+        parser.error(f"--port {arguments.port}: must be from 1 to 65535")
     if arguments.auth and not all(arguments.auth.partition(":")[::2]):
         parser.error("--auth takes USER:PASSWORD")
     return arguments

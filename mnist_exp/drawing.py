@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
 
 from mnist_exp.errors import UserError
@@ -22,6 +22,7 @@ CENTRE = 14.0
 MIN_CONTRAST = 24  # of 255: paper texture and JPEG noise stay below, the faintest pencil above
 MAX_PIXELS = 64_000_000  # after a JPEG was reduced while decoding; a small file can unpack to gigabytes
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # not EPS, which would start Ghostscript
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit knows nothing of reducing while decoding, and warns on stderr
 WORKING_SIDE = 400  # px; a 12-megapixel photo says no more about a digit, and takes 100 times as long
 
 STROKE = 2.95  # px of a stroke's width at MNIST's size: the median of the training images
@@ -41,7 +42,9 @@ def read_image(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
                 raise UserError(f"{path}: {image.width}x{image.height} pixels are more than {MAX_PIXELS:,}")
             image.load()
             return image
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except UnidentifiedImageError as error:  # its own text names a temporary file, or an object in memory
+        raise UserError(f"{path}: not a readable picture (none of {', '.join(FORMATS)})") from error
+    except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{path}: not a readable picture ({error})") from error
 
 
@@ -148,16 +151,27 @@ def _strokes(ink: NDArray[np.float32], noise: float) -> NDArray[np.bool_]:
 
 
 def _grey(image: Image.Image) -> NDArray[np.float32]:
-    """Upright grey values 0..255, float32 (h, w); alpha goes onto white, and large pictures are reduced by area."""
+    """Upright grey values 0..255, float32 (h, w), large pictures reduced by area.
+
+    Alpha goes onto white, or onto black where there is nothing but light ink (drawn in an application's dark mode).
+    """
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # 16 bits
         grey = Image.fromarray((np.asarray(image) / 257).astype(np.float32))
     elif image.has_transparency_data:
-        paper = Image.new("RGBA", image.size, "white")
-        grey = Image.alpha_composite(paper, image.convert("RGBA")).convert("L")
+        ink = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, "black" if _is_light_on_nothing(ink) else "white")
+        grey = Image.alpha_composite(paper, ink).convert("L")
     else:
         grey = image.convert("L")
     return np.asarray(grey.reduce(-(-max(grey.size) // WORKING_SIDE)), np.float32)
+
+
+def _is_light_on_nothing(image: Image.Image) -> bool:
+    alpha = np.asarray(image.getchannel("A"), np.float32)
+    if not alpha.any() or np.median(_border(alpha)) > 127:
+        return False
+    return bool(np.average(np.asarray(image.convert("L")), weights=alpha) > 160)
 
 
 def _border(grey: NDArray[np.float32]) -> NDArray[np.float32]:

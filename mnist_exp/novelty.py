@@ -57,8 +57,13 @@ class Neighbours:
         fit = shapes[1:] == ((n,), (d,), (n, len(self.axes)), (2,)) and self.strangers.shape[1:] == self.codes.shape[1:]
         if len(shapes[0]) != 2 or not fit or not n:
             raise ValueError("its arrays do not fit together")
-        if self.images.dtype != np.uint8:
-            raise ValueError("its images are not of 8 bits")
+        numbers = self.mean, self.axes, self.codes, self.strangers
+        if self.images.dtype != np.uint8 or self.labels.dtype.kind != "i" or any(a.dtype.kind != "f" for a in numbers):
+            raise ValueError("its arrays are of other types")
+        if self.labels.min() < 0 or not (self.limits > 0).all():
+            raise ValueError("its labels or limits are impossible")
+        if _features(self.images[:1]).shape[1] != d:
+            raise ValueError("its features are those of another version")
 
     @classmethod
     def of(cls, train: Split, strokes: bool, digits: bool, seed: int = 0) -> "Neighbours":

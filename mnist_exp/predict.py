@@ -4,6 +4,7 @@ import argparse
 import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from glob import glob, has_magic
@@ -21,10 +22,11 @@ EPILOG = """IMAGE is a PNG, JPEG, GIF, WebP, BMP or TIFF file: a photo of paper,
 MNIST has them; a quoted pattern ("digits/*.png"), or - for one picture on standard input. Several digits in one picture
 are read from left to right. What is blank or unlike any digit is said to be so."""
 STDIN = "-"
+UNREADABLE = "unreadable"
 
 
 def main() -> None:
-    """Exit 0 with a line, or one JSON list, on stdout; 1 with a short message on a mistake."""
+    """Exit 0 with a line, or one JSON list, on stdout; 1 with a short message on a mistake, or for each bad picture."""
     parser = argparse.ArgumentParser(prog="mnist_exp.predict", description=__doc__, epilog=EPILOG)
     parser.add_argument("run", metavar="RUN", help="a run folder, or latest")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="a picture, a quoted pattern, or - for stdin")
@@ -34,19 +36,33 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="[%(asctime)s] %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     try:
         answers = list(predict(arguments.run, arguments.images, arguments.outputs))
+        broken = [answer for _, answer in answers if isinstance(answer, UserError)]
+        if len(broken) < len(answers):
+            print(_as_text(answers, arguments.json), flush=True)
+        if broken:
+            sys.exit("\n".join(f"error: {error}" for error in broken))
+    except BrokenPipeError:  # whoever read has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
-    if arguments.json:
-        json.dump([answer.as_json(name) for name, answer in answers], sys.stdout, indent=2)
-        print()
-    else:
-        print("\n".join(f"{name}: {in_words(answer)}" for name, answer in answers))
 
 
-def predict(run: str, images: Sequence[str], outputs: Path) -> Iterator[tuple[str, "Answer"]]:
-    """The name and the answer for each picture, in the order given; those of a pattern by name."""
+def _as_text(answers: Sequence[tuple[str, "Answer | UserError"]], as_json: bool) -> str:
+    from mnist_exp.recognition import Answer
+
+    whole = [(name, Answer(None, UNREADABLE) if isinstance(found, UserError) else found) for name, found in answers]
+    if as_json:
+        return json.dumps([answer.as_json(name) for name, answer in whole], indent=2)
+    return "\n".join(f"{name}: {in_words(answer)}" for name, answer in whole)
+
+
+def predict(run: str, images: Sequence[str], outputs: Path) -> Iterator[tuple[str, "Answer | UserError"]]:
+    """The name and the answer for each picture, in the order given; those of a pattern by name.
+
+    The answer to one that cannot be read is the error, so that the others are not lost.
+    """
     from threadpoolctl import threadpool_limits
 
     from mnist_exp.recognition import Reader
@@ -56,7 +72,12 @@ def predict(run: str, images: Sequence[str], outputs: Path) -> Iterator[tuple[st
     reader = Reader(open_run(run, outputs))
     threadpool_limits(1)  # for one picture at a time, threads cost more than they save
     for name in names:
-        yield name, reader.read(_open(name))
+        try:
+            image = _open(name)
+        except UserError as error:
+            yield name, error
+        else:
+            yield name, reader.read(image)
 
 
 def _names(images: Sequence[str]) -> Iterator[str]:

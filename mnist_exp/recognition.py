@@ -77,7 +77,21 @@ class Reader:
 
     @cached_property
     def _neighbours(self) -> Neighbours | None:
-        return find_neighbours(self.run, self.strokes, self.digits)
+        """The run's kept index, or a new one from its recorded data; None, with a message, where those are gone."""
+        kept = self.run.load_neighbours()
+        if kept is not None and kept.images.shape[1:] == self.shape and kept.labels.max() < len(self.classes):
+            return kept
+        try:
+            log.info("looking through the training images of %s once", self.run.path)
+            found = Neighbours.of(load_recorded(self.run.config_path).train, self.strokes, self.digits)
+        except UserError as error:
+            log.warning("%s: no training images (%s); only blots and bars are told from digits", self.run.path, error)
+            return None
+        try:
+            self.run.save_neighbours(found)
+        except OSError as error:
+            log.warning("%s: the index of training images cannot be kept (%s)", self.run.path, error.strerror)
+        return found
 
     def read(self, image: Image.Image) -> Answer:
         """What a picture, a photo or a scan says."""
@@ -135,21 +149,3 @@ def is_no_digit(image: Ink) -> bool:
     box = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     height, width = box.shape
     return bool(height < LOWEST or (min(height, width) >= BROAD and box.mean() / 255 > FULLEST))
-
-
-def find_neighbours(run: Run, strokes: bool, digits: bool) -> Neighbours | None:
-    """A run's kept index, or a new one from its recorded data; None, with a message, where those cannot be had."""
-    kept = run.load_neighbours()
-    if kept is not None:
-        return kept
-    try:
-        log.info("looking through the training images of %s once", run.path)
-        found = Neighbours.of(load_recorded(run.config_path).train, strokes, digits)
-    except UserError as error:
-        log.warning("%s: no training images (%s); only blots and bars are told from digits", run.path, error)
-        return None
-    try:
-        run.save_neighbours(found)
-    except OSError as error:
-        log.warning("%s: the index of training images cannot be kept (%s)", run.path, error.strerror)
-    return found

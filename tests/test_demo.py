@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from http.server import BaseHTTPRequestHandler
 from itertools import pairwise
 from pathlib import Path
 
@@ -53,7 +54,8 @@ def demo(outputs):
     log = outputs / "demo.log"
     run = str(outputs / "margins")
     command = [sys.executable, "-m", "mnist_exp.demo", "--runs", str(outputs), "--run", run, "--port", str(port)]
-    with log.open("w") as file, subprocess.Popen(command, stderr=file, stdout=file, cwd=outputs) as process:
+    bold = os.environ | {"GRADIO_ALLOWED_PATHS": "/etc", "GRADIO_DEBUG": "1", "GRADIO_SERVER_NAME": "0.0.0.0"}
+    with log.open("w") as file, subprocess.Popen(command, stderr=file, stdout=file, cwd=outputs, env=bold) as process:
         while b"Ctrl-C ends it" not in log.read_bytes():
             assert process.poll() is None, log.read_text()
             time.sleep(0.1)
@@ -276,6 +278,63 @@ def test_nonsense_is_refused_without_a_traceback(demo, data):
     assert "Traceback" not in body + demo[1].read_text()
 
 
+@pytest.mark.parametrize("index", [True, None, "0", -1, [0], {}])
+def test_an_example_that_is_none_is_refused(demo, index):
+    with urllib.request.urlopen(demo[0] + "config", timeout=20) as answer:
+        events = json.loads(answer.read())["dependencies"]
+    number = next(event["id"] for event in events if event["api_name"] == "put_example")
+    data = {"data": ["margins"], "fn_index": number, "session_hash": "odd", "event_data": {"index": index}}
+    assert send(demo[0] + "gradio_api/queue/join", json.dumps(data).encode())[0] == 200
+    with urllib.request.urlopen(demo[0] + "gradio_api/queue/data?session_hash=odd", timeout=20) as answer:
+        said = answer.read().decode()
+    assert "choose one of the examples" in said
+    assert "Traceback" not in demo[1].read_text()
+
+
+def test_what_gradio_trips_over_is_refused_with_a_reason(demo):
+    base = demo[0] + "gradio_api/"
+    asked = [
+        (f"{base}{path}", json.dumps(data).encode(), "application/json")
+        for path in ("queue/join", "run/predict", "call/v2/predict", "call/v2/correct", "reset", "cancel")
+        for data in (
+            {"data": ["x"], "fn_index": 999, "session_hash": "q"},
+            {"data": ["x"], "fn_index": -1, "session_hash": "q"},
+            {"data": []},
+            {"session_hash": "q", "fn_index": 0, "event_id": "zz"},
+            [float("inf")],
+        )
+    ]
+    asked += [(base + path, b"\xff\xfe", "multipart/form-data; boundary=x") for path in ("upload", "component_server")]
+    for address, content, kind in asked:
+        status, body = send(address, content, kind)
+        assert status < 500, (address, content, body)
+    for path in ("call/predict/zzz", "queue/data?session_hash=zz"):  # streams, which begin before it is looked for
+        with urllib.request.urlopen(base + path, timeout=20) as answer:
+            assert "404: Not Found" in answer.read().decode()
+    assert "Traceback" not in demo[1].read_text()
+
+
+def test_a_refusal_has_a_reason(demo):
+    _, body = call(demo[0], "predict", [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}])
+    assert "this is not what the page sends" in body
+
+
+def test_no_address_is_fetched_for_a_visitor(demo, serve):
+    asked = []
+
+    class Bait(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(404)
+            self.end_headers()
+
+    bait = serve(Bait)
+    for picture in ({"path": f"{bait}a.png"}, {"path": f"{bait}b.png", "url": f"{bait}b.png"}):
+        _, body = call(demo[0], "predict", [picture | {"meta": {"_type": "gradio.FileData"}}])
+        assert "send the picture itself" in body
+    assert asked == []
+
+
 def upload(address, content, name="a.png"):
     body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="' + name.encode() + b'"\r\n\r\n' + content
     return send(f"{address}gradio_api/upload", body + b"\r\n--x--\r\n", "multipart/form-data; boundary=x")
@@ -374,6 +433,15 @@ def test_feedback_is_bounded_and_names_are_its_own(outputs, tmp_path, monkeypatc
     monkeypatch.setattr("mnist_exp.app.feedback.MAX_PICTURES", 8)
     with pytest.raises(UserError, match="no room"):
         feedback.save(ink, "7", reader.classes, answer, "m")
+
+
+def test_a_folder_that_takes_no_corrections_is_named(outputs, tmp_path):
+    reader, ink = Reader(Run(outputs / "margins")), np.pad(digit_picture(), 40)
+    (tmp_path / "feedback").touch()
+    with pytest.raises(UserError, match=r"feedback takes no corrections: .*irectory"):
+        Feedback(tmp_path / "feedback").save(ink, "7", reader.classes, reader.read_ink(ink), "m")
+    with pytest.raises(UserError, match="draw a digit first"):
+        Feedback(tmp_path / "f").save(0 * ink, "7", reader.classes, reader.read_ink(0 * ink), "m")
 
 
 def test_feedback_is_a_dataset(outputs, tmp_path):

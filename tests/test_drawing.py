@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from scipy import ndimage
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -125,7 +125,18 @@ def test_a_broken_or_absurdly_large_picture_is_named(tmp_path):
     for name, reason in {
         "bad.png": "not a readable",
         "empty.jpg": "not a readable",
-        "bomb.png": "not a readable .*bomb",
+        "bomb.png": "15000x15000 pixels are more than",
     }.items():
         with pytest.raises(UserError, match=f"{name}: .*{reason}"):
             read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize("ink", ["black", "white"])
+def test_ink_on_nothing_is_seen_whatever_its_colour(ink):
+    alpha = Image.new("L", (200, 200))
+    ImageDraw.Draw(alpha).line((60, 40, 140, 40, 90, 160), 255, 14)
+    picture = Image.new("RGBA", alpha.size, ink)
+    picture.putalpha(alpha)
+    found = photo_to_ink(picture) > 127
+    assert np.mean(found == (np.asarray(alpha) > 127)) > 0.98
+    assert found.any()

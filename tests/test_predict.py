@@ -122,6 +122,11 @@ def test_a_damaged_index_is_built_anew(sgd):
     arrays = Reader(run).neighbours.arrays()
     with pytest.raises(ValueError, match="do not fit together"):
         Neighbours(**(arrays | {"labels": arrays["labels"][:5]}))
+    odd = {"limits": [0.0, np.nan], "labels": np.full(len(arrays["labels"]), -1), "codes": arrays["codes"].astype(str)}
+    odd |= {"mean": arrays["mean"][:10], "axes": arrays["axes"][:, :10]}
+    for names in (["limits"], ["labels"], ["codes"], ["mean", "axes"]):
+        with pytest.raises(ValueError, match="its"):
+            Neighbours(**(arrays | {name: np.asarray(odd[name]) for name in names}))
 
 
 def test_without_the_data_blots_are_still_refused_and_the_reason_is_logged(sgd, tmp_path, caplog):
@@ -190,6 +195,30 @@ def test_a_mistake_is_one_short_message(sgd, tmp_path, monkeypatch, capsys, word
     monkeypatch.setattr(sys, "argv", ["predict", str(sgd[0].path), *words])
     with pytest.raises(SystemExit, match=message):
         predict_module.main()
+
+
+def test_one_broken_picture_does_not_cost_the_answers_to_the_others(sgd, tmp_path, monkeypatch, capsys):
+    (tmp_path / "text.png").write_text("hello")
+    on_paper(sgd[1].test.images[:1]).save(tmp_path / "seven.png")
+    names = [str(tmp_path / name) for name in ("text.png", "seven.png")]
+    monkeypatch.setattr(sys, "argv", ["predict", str(sgd[0].path), "--json", *names])
+    with pytest.raises(SystemExit, match=r"^error: .*text.png: not a readable"):
+        predict_module.main()
+    found = json.loads(capsys.readouterr().out)
+    assert [(entry["image"], entry["reason"]) for entry in found] == [(names[0], "unreadable"), (names[1], None)]
+    assert found[1]["label"] == str(sgd[1].test.labels[0])
+
+
+@pytest.mark.parametrize(("to", "code", "message"), [("/dev/full", 1, "error: [Errno 28] No space left"), ("", 0, "")])
+def test_a_full_disk_or_a_closed_pipe_is_no_traceback(sgd, tmp_path, to, code, message):
+    on_paper(sgd[1].test.images[:1]).save(tmp_path / "seven.png")
+    command = [sys.executable, "-m", "mnist_exp.predict", str(sgd[0].path), str(tmp_path / "seven.png")]
+    read, write = os.pipe()
+    os.close(read)  # nobody reads
+    output = os.open(to, os.O_WRONLY) if to else write
+    done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, message in done.stderr) == (code, True)
+    assert "Traceback" not in done.stderr
 
 
 def test_latest_needs_a_run(tmp_path):

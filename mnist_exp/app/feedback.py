@@ -2,6 +2,8 @@
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -29,9 +31,9 @@ class Feedback:
         """Keep a drawing under the class that it should have been given; UserError if there is no room or no class."""
         if not isinstance(label, str) or label not in classes or Path(label).name != label or label.startswith("."):
             raise UserError("choose what it should have been")
-        if answer.digits or answer.image is None:
-            raise UserError("correct one digit at a time")
-        with self._lock:
+        if answer.image is None:
+            raise UserError("correct one digit at a time" if answer.digits else "draw a digit first")
+        with self._lock, self._refusal_named():
             self._check_room()
             path = self.folder / "pictures" / label / f"{uuid4().hex}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,6 +42,13 @@ class Feedback:
             write_atomic(path, lambda temporary: paper.save(temporary, "PNG"))
             self._note(path, label, answer, model)
         return path
+
+    @contextmanager
+    def _refusal_named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(f"{self.folder} takes no corrections: {error.strerror}") from error
 
     def _note(self, path: Path, label: str, answer: Answer, model: str) -> None:
         line: dict[str, str | None] = {

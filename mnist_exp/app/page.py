@@ -1,11 +1,14 @@
 """The page: Gradio components, their events, and how they are served."""
 
 import os
-from collections.abc import Callable
-from functools import cache, wraps
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+for _name in [name for name in os.environ if name.startswith("GRADIO_") and name != "GRADIO_TEMP_DIR"]:
+    del os.environ[_name]  # some win over what `serve` says: GRADIO_ALLOWED_PATHS over a list that is empty
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # no request leaves the machine; it is read when gradio is imported
 
 import gradio as gr
@@ -15,8 +18,8 @@ from mnist_exp.app import views
 from mnist_exp.app.explanation import Explainer
 from mnist_exp.app.feedback import Feedback
 from mnist_exp.app.pictures import as_drawing, drawing_ink
-from mnist_exp.app.server import BodyLimit, say_refusals_in_one_line
-from mnist_exp.app.shelf import Shelf, describe
+from mnist_exp.app.server import Guard, tame
+from mnist_exp.app.shelf import MAX_LOADED, Shelf, describe
 from mnist_exp.drawing import as_prepared, photo_to_ink, read_image
 from mnist_exp.errors import UserError
 from mnist_exp.recognition import Answer, Reader
@@ -65,7 +68,7 @@ class Demo:
 
     def __init__(self, shelf: Shelf, first: str, feedback: Feedback) -> None:
         self.shelf, self.first, self.feedback = shelf, first, feedback
-        self._explainer = cache(Explainer)
+        self._explainer = lru_cache(MAX_LOADED)(Explainer)
 
     def choices(self) -> list[tuple[str, str]]:
         """What the lists of runs show, and the names it stands for."""
@@ -79,11 +82,8 @@ class Demo:
 
     def _readings(self, drawing: object, names: tuple[object, object]) -> list[tuple[Reader, str, Answer]]:
         ink = drawing_ink(drawing)
-        readers = [self.shelf.reader(name) for name in names if name or name is names[0]]
-        return [(reader, self._title(reader), reader.read_ink(ink)) for reader in readers]
-
-    def _title(self, reader: Reader) -> str:
-        return describe(reader.run, reader.run.path.name)
+        readers = {str(name): self.shelf.reader(name) for name in names if name or name is names[0]}
+        return [(reader, describe(reader.run, name), reader.read_ink(ink)) for name, reader in readers.items()]
 
     @told
     def read(self, drawing: object, first: object, second: object) -> str:
@@ -91,10 +91,10 @@ class Demo:
         return views.cards(self._readings(drawing, (first, second)))
 
     @told
-    def explain(self, drawing: object, first: object, second: object) -> str:
-        """The reasons."""
+    def explain(self, drawing: object, first: object, second: object) -> tuple[str, str]:
+        """The reasons, and no thanks any more for the correction of another drawing."""
         found = self._readings(drawing, (first, second))
-        return views.reasons([(self._explainer(reader), title, answer) for reader, title, answer in found])
+        return views.reasons([(self._explainer(reader), title, answer) for reader, title, answer in found]), ""
 
     @told
     def put(self, path: object) -> str:
@@ -110,10 +110,15 @@ class Demo:
     def put_example(self, first: object, event: gr.EventData) -> str:
         """A mistake of the model as a drawing."""
         mistakes = self._explainer(self.shelf.reader(first)).mistakes
-        index = getattr(event, "index", None)
-        if mistakes is None or not isinstance(index, int) or not 0 <= index < len(mistakes.images):
+        index = event._data.get("index") if isinstance(event._data, dict) else None
+        if mistakes is None or type(index) is not int or not 0 <= index < len(mistakes.images):
             raise UserError("choose one of the examples")
         return as_drawing(mistakes.images[index])
+
+    @told
+    def labels(self, first: object) -> Any:
+        """The classes of a model, to correct it by."""
+        return gr.Dropdown(choices=list(self.shelf.reader(first).classes), value=None)
 
     @told
     def examples(self, first: object) -> str:
@@ -176,13 +181,11 @@ def build_page(demo: Demo) -> gr.Blocks:
                 keep = gr.Button("Keep this drawing")
             thanks = gr.HTML("", elem_id="thanks")
         asked = [canvas, first, second]
-        canvas.input(demo.read, asked, answer, **quick)
-        canvas.select(demo.explain, asked, why, **quick)
-        for choice in (first, second):
-            choice.input(demo.read, asked, answer, **{**quick, "show_progress": "minimal"}).then(
-                demo.explain, asked, why, **quick
-            )
+        # One event for all that changes the answer: of several, one that began earlier might end last.
+        gr.on([canvas.input, first.input, second.input], demo.read, asked, answer, **quick)
+        gr.on([canvas.select, first.input, second.input], demo.explain, asked, [why, thanks], **quick)
         first.input(demo.examples, first, tries, **quick)
+        first.input(demo.labels, first, label, **quick)
         upload.upload(demo.put, upload, canvas, **quick)
         wrong.expand(demo.examples, first, tries, **quick)
         tries.select(demo.put_example, first, canvas, **quick)
@@ -204,36 +207,45 @@ def _endpoint(demo: Demo) -> None:
     button.click(demo.predict, image, result, api_name="predict", concurrency_limit=AT_ONCE)
 
 
+@contextmanager
+def _port_named(host: str, port: int | None) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # Gradio's message tells of its own variables
+        raise UserError(f"{host}:{port} is taken or is no address of this machine: choose another --port") from error
+
+
 def serve(demo: Demo, host: str, port: int | None, auth: tuple[str, str] | None, block: bool = True) -> gr.Blocks:
     """Build the page and answer on a port; what GRADIO_* variables could change is said outright."""
-    say_refusals_in_one_line()
+    tame()
     page = build_page(demo)
     page.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE, api_open=False)
-    page.launch(
-        server_name=host,
-        server_port=port,
-        auth=auth,
-        share=False,
-        inbrowser=False,
-        show_error=False,
-        quiet=True,
-        max_threads=8,
-        max_file_size=MAX_UPLOAD,
-        allowed_paths=[],
-        root_path="",
-        enable_monitoring=False,
-        run_history=False,
-        ssr_mode=False,
-        mcp_server=False,
-        pwa=False,
-        strict_cors=True,
-        state_session_capacity=1000,
-        footer_links=["api"],
-        theme=gr.themes.Default(primary_hue="orange", font=["system-ui", "sans-serif"], font_mono=["monospace"]),
-        css_paths=[HERE / "page.css"],
-        app_kwargs={"middleware": [Middleware(BodyLimit)]},
-        prevent_thread_lock=True,
-    )
+    with _port_named(host, port):
+        page.launch(
+            server_name=host,
+            server_port=port,
+            auth=auth,
+            share=False,
+            inbrowser=False,
+            show_error=False,
+            quiet=True,
+            max_threads=8,
+            max_file_size=MAX_UPLOAD,
+            allowed_paths=[],
+            root_path="",
+            enable_monitoring=False,
+            run_history=False,
+            ssr_mode=False,
+            mcp_server=False,
+            pwa=False,
+            strict_cors=True,
+            state_session_capacity=1000,
+            footer_links=["api"],
+            theme=gr.themes.Default(primary_hue="orange", font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+            css_paths=[HERE / "page.css"],
+            app_kwargs={"middleware": [Middleware(Guard)]},
+            prevent_thread_lock=True,
+        )
     if block:
         page.block_thread()
     return page
