@@ -7,6 +7,7 @@ from pathlib import Path
 from shutil import which
 from typing import Any, cast
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
@@ -44,6 +45,7 @@ class Launch(Callback):
         with _mistakes_end_the_command(), read_write(config), open_dict(config):
             _check_launcher(config)
             words = task_words(config)
+            _check_swept(words)
             launched.searching = config.get("search") is not None
             if config.dataset.name == "auto" or any(re.match(r"dataset=.*\bauto\b", word) for word in words):
                 choice = _decide(config)
@@ -86,6 +88,14 @@ def _check_launcher(config: DictConfig) -> None:
             )
 
 
+def _check_swept(words: list[str]) -> None:
+    """A search is one thing: its keys cannot be searched or swept themselves."""
+    for word in OverridesParser.create().parse_overrides(words):
+        key = word.get_key_element().lstrip("+")
+        if word.is_sweep_override() and (key == "search" or key.startswith("search.")):
+            raise UserError(f"{word.input_line}: a search has one value for this; start one command for each")
+
+
 class _mistakes_end_the_command:  # noqa: N801  (reads as the sentence it is)
     def __enter__(self) -> None:
         pass
@@ -101,7 +111,8 @@ def task_words(config: DictConfig) -> list[str]:
 
 
 def _keys(config: DictConfig) -> set[str]:
-    return {word.lstrip("+~").partition("=")[0] for word in config.hydra.overrides.hydra}
+    words = cast("list[str]", OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False))
+    return {word.lstrip("+~").partition("=")[0] for word in words}
 
 
 def _decide(config: DictConfig) -> str:

@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -215,6 +216,30 @@ def test_a_search_does_not_enter_a_folder_that_holds_a_grid(here):
         here(*FOREST, "search=random")
 
 
+def test_models_that_search_one_key_in_other_ways_are_searched_together(here, capsys):
+    words = [*DIGITS, "dataset.train_size=200", "model=svm,random_features", "features=pixels"]
+    sweep = here(*words, "search=random", "search.n_trials=6", "search.refit=false")
+    found = rows(sweep)
+    assert {row["model"] for row in found} == {"svm", "random_features"}
+    for row in found:
+        own, other = (
+            f"model.gamma (model={model})" for model in sorted({"svm", "random_features"}, key=row["model"].__ne__)
+        )
+        assert row[own]
+        assert not row[other]
+    assert "model.gamma" in yaml.safe_load((sweep / "optimization_results.yaml").read_text())["best_params"]
+    said = capsys.readouterr().err
+    assert " model.gamma=" in said[said.index("again: ") :]
+    assert "folder: sweep/" in said
+
+
+def test_a_grid_that_is_enlarged_goes_on_with_the_points_that_are_left(here):
+    words = [*DIGITS, "dataset.train_size=200", "model=rf", "model.n_estimators=3,4,5,6", "search=grid"]
+    here(*words, "search.refit=false", "search.n_trials=2")
+    sweep = here(*words, "search.refit=false")
+    assert sorted(row["model.n_estimators"] for row in rows(sweep)) == ["3", "4", "5", "6"]
+
+
 def test_a_plan_starts_nothing(here, capsys):
     sweep = here(*DIGITS, "model=sgd,rf", "search=tpe", "search.plan=true")
     said = capsys.readouterr()
@@ -240,13 +265,24 @@ MISTAKES = {
     "search.pruner=median search.metric=time.fit_s": ["search.pruner=median", "time.fit_s", "pruner=none"],
     "search.storage='sqlite:////no/such/folder/a.db'": ["storage=sqlite", "cannot be opened"],
     "dataset=digits,mnist": ["search over datasets"],
+    "search=random,tpe": ["search=random,tpe", "one command for each"],
+    "search.metric=val.accuracy,val.macro_f1": ["search.metric", "one value"],
+    "search.metric=[]": ["search.metric is empty"],
+    "model.space.n_estimators=interval(5,9)": ["write model.n_estimators=interval(5,9)"],
+    "search=cmaes search.metric=[val.accuracy,time.fit_s]": ["CMA-ES", "nsga2"],
+    "search.storage=sqlite://": ["in memory"],
+    "search.storage=odd.journal": ["storage=odd.journal", "cannot be opened"],
+    "search.timeout=0.001": ["search.timeout"],
+    "hydra.sweeper.custom_search_space=os.nope": ["custom_search_space=os.nope"],
+    "'hydra.sweep.subdir=t${hydra.job.num}'": ["hydra.sweep.subdir"],
 }
 
 
 @pytest.mark.parametrize("word", MISTAKES)
 def test_a_mistake_is_named_in_a_short_message(here, word):
+    Path("odd.journal").write_text("{no journal\n")
     with pytest.raises((SystemExit, CompactHydraException, OmegaConfBaseException)) as caught:
-        here(*DIGITS, "model=rf", "search=random", *word.split(" "))
+        here(*DIGITS, "model=rf", "search=random", *shlex.split(word))
     message = str(caught.value) if caught.type is SystemExit else explain(caught.value)
     assert len(message.splitlines()) <= 10
     for culprit in MISTAKES[word]:

@@ -26,6 +26,8 @@ def open_database(address: str, patience: float = 0.0) -> "BaseStorage":
     from optuna.storages import get_storage
     from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
+    if address.partition("://")[::2] in (("sqlite", ""), ("sqlite", "/"), ("sqlite", "/:memory:")):
+        raise UserError(f"storage={address}: a database in memory is lost with the process; name a file, sqlite:///...")
     began, clashes = time.monotonic(), 0
     while True:
         try:

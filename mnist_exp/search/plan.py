@@ -17,8 +17,11 @@ from mnist_exp.search.space import Space
 KIND = ("model", "features", "augment", "dataset")  # groups that a run's time depends on
 
 
-def show_plan(space: Space, settings: Settings, n_trials: int, outputs: Path) -> None:
-    """Print the space, the number of trials, and what earlier runs of the same kind say of time and disk."""
+def show_plan(space: Space, settings: Settings, n_trials: int, folds: int, outputs: Path) -> None:
+    """Print the space, the number of trials, and what earlier runs of the same kind say of time and disk.
+
+    The time is that of a fit for each trial and fold, and of one more for the winner.
+    """
     console = stderr_console()
     table = Table("where", "key", "values", title=f"a search of {n_trials} trials", title_justify="left")
     for key, parameter in space.choices.items():
@@ -30,15 +33,16 @@ def show_plan(space: Space, settings: Settings, n_trials: int, outputs: Path) ->
     console.print(table)
     for choices in space.branches():
         branch = " ".join(f"{key}={value}" for key, value in choices.items()) or "this search"
-        console.print(f"{branch}: {_expect(space.config(choices), n_trials, settings.n_jobs, outputs)}", soft_wrap=True)
+        n_fits = n_trials * folds / settings.n_jobs + (settings.refit and len(settings.directions) == 1)
+        console.print(f"{branch}: {_expect(space.config(choices), n_trials, n_fits, outputs)}", soft_wrap=True)
 
 
-def _expect(cfg: DictConfig, n_trials: int, n_jobs: int, outputs: Path) -> str:
+def _expect(cfg: DictConfig, n_trials: int, n_fits: float, outputs: Path) -> str:
     kind = _kind({name: OmegaConf.to_container(cfg[name], resolve=True) for name in KIND if name in cfg})
     like = [run for run in find_runs(outputs) if _matches(run, kind)]
     if not like:
         return "time and disk unknown: no completed run of this kind to judge by; train one first"
-    seconds = statistics.median(run.metrics["time"]["total_s"] for run in like) * n_trials / n_jobs
+    seconds = statistics.median(run.metrics["time"]["total_s"] for run in like) * n_fits
     size = statistics.median(_bytes(run) for run in like)
     return f"about {seconds / 60:.1f} min, {n_trials * size / 1e6:.1f} MB, judging by {len(like)} earlier runs"
 

@@ -4,7 +4,7 @@ import csv
 import io
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,9 +35,11 @@ def conclude(application: "Application", settings: Settings, claims: Claims, spa
     folder = application.folder
     trials = claims.trials()
     complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
+    if not any(trial.state.is_finished() for trial in trials):
+        raise UserError("no trial was begun in the time given: raise search.timeout")
     if not complete:
         raise UserError(f"no trial has a value: {folder / SUMMARY} lists them")
-    write_results(folder, claims, settings)
+    write_results(folder, claims, settings, space)
     console = stderr_console()
     if any(trial.state.name == "RUNNING" for trial in trials):
         console.print("Trials are still running in another process, which will conclude the search.")
@@ -49,9 +51,9 @@ def conclude(application: "Application", settings: Settings, claims: Claims, spa
         again = shlex.join([*application.command, *words])
         if settings.refit:
             _refit(application, claims, words, len(trials))
-        _say_best(console, folder, best, again, settings)
+        _say_best(folder, best, space.by_key(best.params), again, settings)
     else:
-        console.print(f"{len(claims.study.best_trials)} solutions that none beats in every objective: {RESULTS}")
+        _say_solutions(folder, claims, space, settings)
     if settings.report:
         from mnist_exp.report.search import write_report
 
@@ -74,29 +76,28 @@ def write_summary(folder: Path, trials: "Sequence[FrozenTrial]", settings: Setti
     write_text(folder / SUMMARY, buffer.getvalue())
 
 
-def write_results(folder: Path, claims: Claims, settings: Settings) -> None:
+def write_results(folder: Path, claims: Claims, settings: Settings, space: Space) -> None:
     """Write the best parameters in hydra-optuna-sweeper's form."""
     found: dict[str, Any] = {"name": "optuna"}
     if len(settings.directions) == 1:
         best = claims.study.best_trial
-        found |= {"best_params": best.params, "best_value": best.value}
+        found |= {"best_params": space.by_key(best.params), "best_value": best.value}
     else:
         found["solutions"] = [
-            {"params": trial.params, "values": list(trial.values)} for trial in claims.study.best_trials
+            {"params": space.by_key(trial.params), "values": list(trial.values)} for trial in claims.study.best_trials
         ]
     write_text(folder / RESULTS, yaml.safe_dump(found, sort_keys=False, allow_unicode=True))
 
 
 def refit_words(trial: "FrozenTrial", space: Space, settings: Settings) -> list[str]:
     """The command line of a trial's configuration, without the search and its validation split."""
-    choices = {key: trial.params[key] for key in space.choices}
-    own = space.parameters(choices)
+    own = space.parameters({key: trial.params[key] for key in space.choices})
     words = {
         key: word
         for key, word in space.fixed.items()
         if not any(key.lstrip("+~") == left or key.lstrip("+~").startswith(f"{left}.") for left in settings.only_trials)
     }
-    for key, value in trial.params.items():
+    for key, value in space.by_key(trial.params).items():
         parameter = space.choices.get(key) or own.get(key)
         words[key] = parameter.word(value) if parameter else f"{key}={value}"
     return list(words.values())
@@ -126,11 +127,25 @@ def _refit(application: "Application", claims: Claims, words: list[str], number:
         raise UserError(f"the best trial's parameters could not be fitted on all training data: {error}") from error
 
 
-def _say_best(console: Any, folder: Path, best: "FrozenTrial", again: str, settings: Settings) -> None:
-    params = "\n".join(f"  {key} = {value}" for key, value in best.params.items())
-    lines = [f"best {settings.metrics[0]}: {best.value:.6g} (trial {best.number})", params]
-    if (folder / BEST).is_dir():
-        lines.append(f"folder: {os.path.relpath(folder / BEST)}")
-    lines.append(f"again: {again}")
+def _say_best(folder: Path, best: "FrozenTrial", params: Mapping[str, Any], again: str, settings: Settings) -> None:
+    where = folder / BEST if (folder / BEST).is_dir() else folder / str(best.number)
+    _say(
+        f"best {settings.metrics[0]}: {best.value:.6g} (trial {best.number})",
+        *(f"  {key} = {value}" for key, value in params.items()),
+        f"folder: {os.path.relpath(where)}",
+        f"again: {again}",
+    )
+
+
+def _say_solutions(folder: Path, claims: Claims, space: Space, settings: Settings) -> None:
+    best = claims.study.best_trials
+    _say(f"{len(best)} solutions that none beats in every objective; none is run again on all training data")
+    for trial in best:
+        values = " ".join(f"{name}={value:.6g}" for name, value in zip(settings.metrics, trial.values, strict=True))
+        params = " ".join(f"{key}={value}" for key, value in space.by_key(trial.params).items())
+        _say(f"  {os.path.relpath(folder / str(trial.number))}: {values}  {params}")
+
+
+def _say(*lines: str) -> None:
     for line in lines:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        stderr_console().print(line, soft_wrap=True, highlight=False, markup=False)

@@ -76,7 +76,12 @@ class Settings:
     @property
     def grid(self) -> bool:
         """Whether every combination is wanted rather than samples."""
-        return isinstance(self.sampler, partial) and getattr(self.sampler.func, "__name__", "") == "GridSampler"
+        return self.kind == "GridSampler"
+
+    @property
+    def kind(self) -> str:
+        """The name of the sampler's class."""
+        return getattr(self.sampler.func, "__name__", "") if isinstance(self.sampler, partial) else ""
 
 
 def _names() -> set[str]:

@@ -1,7 +1,8 @@
 """From Hydra's sweeps (`choice`, `range`, `interval`) to Optuna's distributions, and back to a command line's words."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -35,6 +36,12 @@ class Parameter:
     text: str  # the sweep, as somebody wrote it
     distribution: "BaseDistribution"
     choices: Sequence[Choice] = ()
+    branch: str = ""  # where the key has other values there than in another branch
+
+    @property
+    def name(self) -> str:
+        """What the study calls it: under one name it takes one kind of values only."""
+        return f"{self.key} ({self.branch})" if self.branch else self.key
 
     def suggest(self, trial: "Trial") -> Any:
         """Let the study's sampler choose."""
@@ -42,11 +49,11 @@ class Parameter:
 
         match self.distribution:
             case CategoricalDistribution() as d:
-                return trial.suggest_categorical(self.key, d.choices)
+                return trial.suggest_categorical(self.name, d.choices)
             case IntDistribution() as d:
-                return trial.suggest_int(self.key, d.low, d.high, step=d.step, log=d.log)
+                return trial.suggest_int(self.name, d.low, d.high, step=d.step, log=d.log)
             case FloatDistribution() as d:
-                return trial.suggest_float(self.key, d.low, d.high, step=d.step, log=d.log)
+                return trial.suggest_float(self.name, d.low, d.high, step=d.step, log=d.log)
             case _:
                 raise TypeError(f"{self.key}: {self.distribution} is of no known kind")
 
@@ -187,6 +194,10 @@ class Space:
     ) -> None:
         self._loader, self._compose, self._typed = loader, compose, typed
         swept, self.fixed = parse(words, loader)
+        for key, parameter in swept.items():
+            if "space" in key.split("."):
+                plain = ".".join(part for part in key.split(".") if part != "space")
+                raise UserError(f"{key}={parameter.text}: to search other values, write {plain}={parameter.text}")
         self.choices = {key: parameter for key, parameter in swept.items() if self._is_group(key)}
         self._given = [f"{key}={parameter.text}" for key, parameter in swept.items() if key not in self.choices]
         self.own_groups = (
@@ -199,13 +210,43 @@ class Space:
 
     def parameters(self, choices: Mapping[str, Any]) -> dict[str, Parameter]:
         """Return the parameters that these choices of groups leave to search; UserError for a key that is not there."""
-        return self._at(choices)[0]
+        found = self._at(choices)[0]
+        clashing = {key: self._branch(key, choices) for key in found if key in self._clashing}
+        return {key: replace(own, branch=clashing.get(key, "")) for key, own in found.items()}
+
+    @cached_property
+    def _clashing(self) -> set[str]:
+        """Keys that have another kind of values, or other choices, in another branch."""
+        from optuna.distributions import check_distribution_compatibility
+
+        first: dict[str, BaseDistribution] = {}
+        clashing = set()
+        for choices in self.branches():
+            for key, parameter in self._at(choices)[0].items():
+                try:
+                    check_distribution_compatibility(
+                        first.setdefault(key, parameter.distribution), parameter.distribution
+                    )
+                except ValueError:
+                    clashing.add(key)
+        return clashing
+
+    def _branch(self, key: str, choices: Mapping[str, Any]) -> str:
+        """The choice of the group that a key belongs to, or all choices where it belongs to none."""
+        words = {group: f"{group}={value}" for group, value in choices.items()}
+        own = [word for group, word in words.items() if key.startswith(f"{group.lstrip('+').partition('@')[0]}.")]
+        return " ".join(own or words.values())
+
+    def by_key(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """A trial's parameters under the keys of the configuration."""
+        keys = {own.name: key for key, own in self.parameters({key: params[key] for key in self.choices}).items()}
+        return {keys.get(name, name): value for name, value in params.items()}
 
     def default(self, choices: Mapping[str, Any]) -> dict[str, Any]:
         """Return the composed configuration's values of the parameters, those of them that the space contains."""
-        found, cfg = self._at(choices)
-        values = {key: parameter.stored(_lookup(cfg, key)) for key, parameter in found.items()}
-        return {**choices, **{key: value for key, value in values.items() if value is not None}}
+        cfg = self.config(choices)
+        values = {own.name: own.stored(_lookup(cfg, key)) for key, own in self.parameters(choices).items()}
+        return {**choices, **{name: value for name, value in values.items() if value is not None}}
 
     def config(self, choices: Mapping[str, Any]) -> DictConfig:
         """Return the composed configuration of these choices."""

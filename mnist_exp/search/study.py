@@ -36,17 +36,17 @@ def open_storage(address: Any, folder: Path, patience: float = 0.0) -> "BaseStor
     """
     if address is not None and not isinstance(address, str):
         return _opened_object(address)
-    if address is None or "://" not in address:
-        with quiet():
-            return _journal(folder / JOURNAL if address is None else Path(address))
     try:
         with quiet():
+            if address is None or "://" not in address:
+                return _journal(folder / JOURNAL if address is None else Path(address))
             return open_database(address, patience)
     except UserError:
         raise
-    except Exception as error:  # each database driver has its own
+    except Exception as error:  # each database driver has its own, and a file that is no journal raises any
         cause = redact(str(error.__cause__ or error).strip().splitlines()[0])
-        raise UserError(f"storage={redact(address)} cannot be opened: {cause}") from error
+        name = folder / JOURNAL if address is None else redact(address)
+        raise UserError(f"storage={name} cannot be opened: {cause}") from error
 
 
 def _opened_object(storage: Any) -> "BaseStorage":
@@ -80,8 +80,11 @@ def _journal(path: Path) -> "BaseStorage":
     from optuna.storages.journal import JournalFileBackend
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    Path(f"{path}.lock").touch()  # where that cannot be, the lock would be waited for without end
     _cut_torn_line(path)
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=_SystemLock(path)))  # type: ignore[arg-type]
+    storage = JournalStorage(JournalFileBackend(str(path), lock_obj=_SystemLock(path)))  # type: ignore[arg-type]
+    storage.get_all_studies()  # reads it, and raises if it is none
+    return storage
 
 
 def _cut_torn_line(path: Path) -> None:

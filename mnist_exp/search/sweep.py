@@ -92,8 +92,7 @@ class Task:
         name = self.settings.study_name or ("search" if self.settings.storage is None else folder.as_posix())
         with folder_lock(folder):
             study = open_study(self.settings, storage, name, definition(space, self.settings))
-            if not study.get_trials(deepcopy=False):
-                _enqueue_first(study, space, self.settings, self.n_trials)
+            _enqueue(study, space, self.settings, self.n_trials)
         return study, storage
 
     def claims(self, space: Space) -> Claims:
@@ -118,6 +117,9 @@ class Task:
 def search(application: Application, settings: Settings, arguments: Sequence[str]) -> None:
     """Run a search to its budget and leave its results in the sweep folder."""
     _refuse_password(application.config)
+    overrides = OmegaConf.to_yaml(application.config.hydra.overrides.hydra)  # unresolved: it may hold ${hydra.job.num}
+    if "hydra.sweep.subdir=" in overrides:
+        raise UserError("hydra.sweep.subdir: a search names its trials' folders by their numbers; set hydra.sweep.dir")
     words = [f"{key}={value}" for key, value in settings.params.items()] + list(arguments)
     until = time.time() + settings.timeout if settings.timeout else None
     task = Task(application, settings, words, settings.n_trials or 0, until, Singleton.get_state())
@@ -128,7 +130,8 @@ def search(application: Application, settings: Settings, arguments: Sequence[str
     if settings.plan:
         from mnist_exp.search.plan import show_plan
 
-        show_plan(space, settings, n_trials, Path(str(application.config.get("outputs", "outputs"))))
+        folds = int(OmegaConf.select(application.config, "search.folds") or 1)
+        show_plan(space, settings, n_trials, folds, Path(str(application.config.get("outputs", "outputs"))))
         return
     _run(task, space)
 
@@ -181,22 +184,29 @@ def _combinations(space: Space) -> "Sequence[dict[str, Any]]":
     found: list[dict[str, Any]] = []
     for values in product(*groups.values()):
         choices = dict(zip(groups, values, strict=True))
-        own = {key: parameter.values() for key, parameter in space.parameters(choices).items()}
+        own = {parameter.name: parameter.values() for parameter in space.parameters(choices).values()}
         if math.prod(map(len, own.values())) > 10**6:
             raise UserError("the grid has more than a million points")
         found += [{**choices, **dict(zip(own, point, strict=True))} for point in product(*own.values())]
     return found
 
 
-def _enqueue_first(study: "Study", space: Space, settings: Settings, n_trials: int) -> None:
-    """The configuration as it stands comes first, so that a search never ends below it; a grid is queued whole."""
+def _enqueue(study: "Study", space: Space, settings: Settings, n_trials: int) -> None:
+    """The configuration as it stands comes first, so that a search never ends below it; a grid is queued whole.
+
+    So is what a larger budget adds to a grid that is resumed.
+    """
+    trials = study.get_trials(deepcopy=False)
     with quiet():
         if settings.grid:
+            there = [{**trial.system_attrs.get("fixed_params", {}), **trial.params} for trial in trials]
             points = _combinations(space)
+            left = [point for point in points if point not in there]
+            wanted = max(0, n_trials - (len(points) - len(left)))
             rng = np.random.default_rng(settings.sampler.keywords.get("seed") or 0)
-            for i in sorted(rng.choice(len(points), n_trials, replace=False)):
-                study.enqueue_trial(points[i])
-        elif settings.default_first:
+            for i in sorted(rng.choice(len(left), wanted, replace=False)):
+                study.enqueue_trial(left[i])
+        elif settings.default_first and not trials:
             study.enqueue_trial(space.default(next(space.branches())))
 
 
@@ -234,8 +244,11 @@ def _check(space: Space, settings: Settings) -> None:
             "there is nothing to search: what is chosen has no space that this search takes, or the command line fixes "
             f"all of it; give some values, such as {example}"
         )
-    if getattr(getattr(settings.sampler, "func", None), "__name__", "") == "GPSampler" and not find_spec("torch"):
+    if settings.kind == "GPSampler" and not find_spec("torch"):
         raise UserError("the Gaussian process needs PyTorch: pip install torch, or take another search")
+    if settings.kind == "CmaEsSampler" and len(settings.directions) > 1:
+        raise UserError("CMA-ES takes one objective: give one, or take nsga2, tpe or random for several")
+    _function(settings.custom_search_space)
 
 
 def definition(space: Space, settings: Settings) -> dict[str, str]:
@@ -260,7 +273,10 @@ def _function(name: str | None) -> Callable[..., None] | None:
         return None
     from hydra.utils import get_method
 
-    found: Callable[..., None] = get_method(name)
+    try:
+        found: Callable[..., None] = get_method(name)
+    except (ImportError, ValueError) as error:  # Hydra's own text, in several lines, begins with the name
+        raise UserError(f"custom_search_space={name}: there is no such function (module.function)") from error
     return found
 
 

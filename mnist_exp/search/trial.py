@@ -29,6 +29,8 @@ def metrics_of(cfg: DictConfig) -> list[str]:
 
     wanted = cfg.search.metric
     names = list(wanted) if OmegaConf.is_list(wanted) else [wanted]
+    if not names:
+        raise UserError("search.metric is empty: name one, such as val.accuracy")
     known = [*(f"val.{field.name}" for field in fields(Metrics)), *(f"time.{name}" for name in TIMES), "model.bytes"]
     for name in names:
         if str(name).startswith("test."):

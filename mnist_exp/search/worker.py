@@ -89,7 +89,7 @@ class Worker:
             words += [parameter.word(parameter.suggest(trial)) for parameter in own.values()]
             if self._extend is not None:
                 self._extend(self._config, trial)
-                known = {*choices, *own}
+                known = {*choices, *(parameter.name for parameter in own.values())}
                 if both := set(trial.params) & set(self.space.fixed):
                     raise UserError(f"{', '.join(sorted(both))}: fixed on the command line and searched as well")
                 words += [f"{key}={value}" for key, value in trial.params.items() if key not in known]
