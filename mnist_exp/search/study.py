@@ -1,6 +1,7 @@
 """Where a search's study lives, and whether it is the one that the command line describes."""
 
 import contextlib
+import json
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -82,9 +83,9 @@ def _journal(path: Path) -> "BaseStorage":
     path.parent.mkdir(parents=True, exist_ok=True)
     Path(f"{path}.lock").touch()  # where that cannot be, the lock would be waited for without end
     _cut_torn_line(path)
-    storage = JournalStorage(JournalFileBackend(str(path), lock_obj=_SystemLock(path)))  # type: ignore[arg-type]
-    storage.get_all_studies()  # reads it, and raises if it is none
-    return storage
+    if path.exists() and (first := path.read_bytes().partition(b"\n")[0]):
+        json.loads(first)  # Optuna would write to a file that is no journal, and then refuse it
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=_SystemLock(path)))  # type: ignore[arg-type]
 
 
 def _cut_torn_line(path: Path) -> None:
