@@ -15,7 +15,7 @@ from hydra.core.plugins import Plugins
 from hydra.errors import CompactHydraException
 from hydra.plugins.sweeper import Sweeper
 
-from mnist_exp.errors import Pruned
+from mnist_exp.errors import LaunchRefused, Pruned
 from mnist_exp.search import report
 
 ROOT = Path(__file__).parents[1]
@@ -324,3 +324,14 @@ def test_a_mistake_is_named_before_anything_runs(sweep, word):
         sweep("x=interval(0,1)", word, job=jobs.append)
     assert not jobs
     assert "secret" not in str(caught.value)
+
+
+def test_a_launcher_that_refuses_ends_the_search_which_resumes_to_its_total(sweep, tmp_path):
+    def refused(cfg):
+        raise LaunchRefused("no such partition")
+
+    words = ["x=interval(0,1)", "hydra.sweeper.max_failure_rate=1", n_trials(3)]
+    with pytest.raises(CompactHydraException, match="no such partition"):
+        sweep(*words, job=refused)
+    assert Found(tmp_path / "sweep").column("state") == ["stale"]
+    assert sweep(*words).column("state") == ["stale", "completed", "completed", "completed"]

@@ -151,6 +151,18 @@ def test_the_jobs_end_with_the_command_that_waits_for_them(start):
     assert not running(start.home / "sweep")
 
 
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_search_that_slurm_refuses_stops_and_the_corrected_command_resumes(start, n_jobs):
+    words = [*QUICK, "model=rf", "search=random", "search.n_trials=2", "search.refit=false", f"search.n_jobs={n_jobs}"]
+    done = wait(start(*words, "hydra.launcher.partition=nowhere"))
+    assert done.returncode == 1
+    assert "Slurm refused the job" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert find_runs(start.home / "sweep") == []
+    assert wait(start(*words)).returncode == 0
+    assert [run.state for run in find_runs(start.home / "sweep")] == ["completed"] * 2
+
+
 def test_without_slurm_the_launcher_is_refused(start):
     done = wait(start(*QUICK, "seed=0,1", PATH="/nowhere"))
     assert (done.returncode, done.stdout) == (1, "")

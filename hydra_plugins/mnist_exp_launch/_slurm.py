@@ -16,7 +16,7 @@ from omegaconf import OmegaConf, open_dict
 from submitit.core.utils import FailedJobError, UncompletedJobError
 
 from mnist_exp.cpus import forget_share
-from mnist_exp.errors import JobLost, UserError
+from mnist_exp.errors import JobLost, LaunchRefused, UserError
 from mnist_exp.interrupt import raise_on_sigterm
 from mnist_exp.runs import Run, redact
 
@@ -72,7 +72,7 @@ class Jobs(SlurmLauncher):
         try:
             jobs = executor.map_array(self, *zip(*calls, strict=True))
         except FailedJobError as error:
-            raise UserError(f"Slurm refused the job: {error}") from error
+            raise LaunchRefused(f"Slurm refused the job: {error}") from error
         for job, call in zip(jobs, calls, strict=True):
             log.info("Slurm job %s: #%d %s", job.job_id, call[2], " ".join(filter_overrides(call[0])))
         return jobs
