@@ -40,6 +40,8 @@ def test_joblib_runs_a_grid_and_one_failure_stops_no_other(tmp_path):
         (["launcher=joblib"], "hydra_plugins.hydra_joblib_launcher", 'pip install "mnist-exp[joblib]"'),
         (["launcher=slurm"], "hydra_plugins.hydra_submitit_launcher", 'pip install "mnist-exp[slurm]"'),
         (["launcher=joblib", "search=random"], "", "a search has its own processes"),
+        (["launcher=joblib", "hydra.launcher.n_jobs=-1"], "", "n_jobs=-1: must be null or a whole number"),
+        (["launcher=joblib", "hydra.launcher.n_jobs=0"], "", "n_jobs=0: must be null or a whole number"),
         (["search=random", "search.storage=postgresql://u@127.0.0.1:9/x"], "psycopg", '"mnist-exp[postgres]"'),
     ],
 )
@@ -53,6 +55,16 @@ def test_what_cannot_be_is_refused_in_one_message(tmp_path, words, hidden, messa
     assert (done.returncode, done.stdout) == (1, "")
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+    if hidden != "psycopg":  # a search opens its study in its folder
+        assert not (tmp_path / "sweep").exists()
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "slurm"])
+def test_a_launcher_of_many_jobs_is_refused_for_one(tmp_path, launcher):
+    done = train(tmp_path, "dataset=digits", f"launcher={launcher}")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: launcher={launcher} is for -m or search=...: leave it out of a single run\n"
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_cpus_follow_slurm_and_are_divided_among_processes(monkeypatch):
