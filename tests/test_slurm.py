@@ -159,8 +159,11 @@ def test_a_search_that_slurm_refuses_stops_and_the_corrected_command_resumes(sta
     assert "Slurm refused the job" in done.stderr
     assert "Traceback" not in done.stderr
     assert find_runs(start.home / "sweep") == []
-    assert wait(start(*words)).returncode == 0
+    done = wait(start(*words))
+    assert done.returncode == 0, done.stderr
     assert [run.state for run in find_runs(start.home / "sweep")] == ["completed"] * 2
+    again = next(line for line in done.stderr.splitlines() if line.startswith("again: "))
+    assert "launcher=" not in again
 
 
 def test_without_slurm_the_launcher_is_refused(start):
