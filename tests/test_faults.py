@@ -58,3 +58,13 @@ def test_a_full_disk_fails_the_run_in_one_message(tmp_path, mounted, size):
     assert {run.state for run in find_runs(folder)} <= {"failed", "stale"}
     assert not list(folder.rglob("*.tmp"))
     assert not (folder / "outputs" / "latest").exists()
+
+
+@pytest.mark.skipif(not CAN_MOUNT, reason="only root on Linux can mount a file system to break")
+def test_a_full_disk_ends_a_search_of_several_processes_without_a_traceback(tmp_path, mounted):
+    folder = mounted("size=60k")
+    search = ["search=random", "search.n_trials=30", "search.n_jobs=2", "search.max_failure_rate=1"]
+    done = train(tmp_path, "dataset.train_size=100", f"hydra.sweep.dir={folder}/sweep", *search)
+    assert done.returncode == 1
+    assert "\nerror: [Errno 28] No space left on device\n" in done.stderr  # a worker's
+    assert "Traceback" not in done.stderr
