@@ -326,6 +326,14 @@ def test_a_mistake_is_named_before_anything_runs(sweep, word):
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("rest", ["S3cr:et@x@127.0.0.1:9/db", "S3cr@et?x@127.0.0.1:9/db"])
+def test_a_password_with_an_at_sign_is_refused_and_not_shown(sweep, monkeypatch, rest):
+    monkeypatch.setenv("STUDY", f"postgresql://me:{rest}")
+    with pytest.raises(CompactHydraException, match="%40") as caught:
+        sweep("x=interval(0,1)", "hydra.sweeper.storage='${oc.env:STUDY}'")
+    assert not any(part in str(caught.value) for part in ("S3cr", "et@", "et?", "127"))
+
+
 def test_a_launcher_that_refuses_ends_the_search_which_resumes_to_its_total(sweep, tmp_path):
     def refused(cfg):
         raise LaunchRefused("no such partition")

@@ -39,6 +39,8 @@ def open_storage(address: Any, folder: Path, patience: float = 0.0) -> "BaseStor
     if address is None or "://" not in address:
         with quiet():
             return _journal(folder / JOURNAL if address is None else Path(address))
+    if not address.startswith("sqlite") and address.count("@") > 1:  # what follows the first is taken for the host
+        raise UserError("the storage's address has more than one @: write @ in a user's name or a password as %40")
     try:
         with quiet():
             return open_database(address, patience)
