@@ -81,6 +81,8 @@ def test_a_grid_of_four_completes_and_threads_follow_the_cpus_given(start):
     done = wait(start(*QUICK, "model=sgd,rf", "augment=none,shift"))
     assert done.returncode == 0, done.stderr
     assert done.stdout == "sweep\n"
+    arrays = {path.name.split("_")[0] for path in (start.home / "sweep" / ".submitit").iterdir() if "_" in path.name}
+    assert len(arrays) == 2  # MaxArraySize is 3 there
     runs = find_runs(start.home / "sweep")
     assert [run.state for run in runs] == ["completed"] * 4
     assert (start.home / "outputs" / "latest").resolve() in [run.path for run in runs]
