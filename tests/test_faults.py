@@ -68,3 +68,15 @@ def test_a_full_disk_ends_a_search_of_several_processes_without_a_traceback(tmp_
     assert done.returncode == 1
     assert "\nerror: [Errno 28] No space left on device\n" in done.stderr  # a worker's
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not CAN_MOUNT, reason="only root on Linux can mount a file system to break")
+@pytest.mark.parametrize("size", ["4k", "12k", "60k"])  # each fills up at another file
+def test_a_full_disk_under_the_cache_is_named(tmp_path, mounted, size):
+    folder = mounted(f"size={size}")
+    done = train(tmp_path, "features=hog", "seed=0,1", f"cache_dir={folder}", "-m")
+    assert done.returncode == 1
+    assert f"error: features cannot be kept in {folder}" in done.stderr
+    assert "No space left on device" in done.stderr
+    assert "cache_dir=" in done.stderr
+    assert "Traceback" not in done.stderr
