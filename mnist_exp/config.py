@@ -64,8 +64,12 @@ class Experiment:
         """Where jobs of one command find features that another has extracted; bounded in size."""
         from joblib import Memory
 
-        memory = Memory(self.cache_dir / "features", mmap_mode="r", verbose=0)
-        memory.reduce_size(bytes_limit=self.cache_bytes)
+        from mnist_exp.experiment import full_cache_named
+
+        folder = self.cache_dir / "features"
+        with full_cache_named(folder):
+            memory = Memory(folder, mmap_mode="r", verbose=0)
+            memory.reduce_size(bytes_limit=self.cache_bytes)
         return memory
 
     def run(

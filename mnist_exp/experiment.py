@@ -1,6 +1,7 @@
 """The walk of the data, as one plain function of plain objects: augment, extract features, fit, evaluate."""
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -11,6 +12,7 @@ import joblib
 import numpy as np
 from filelock import FileLock
 from joblib import Memory
+from joblib._store_backends import CacheWarning
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
@@ -153,18 +155,36 @@ def _fit(
 
 def _once(memory: Memory, function: Callable[..., Any], ignore: list[str]) -> Callable[..., Any]:
     """Remember what a function returns; of several processes that want the same, one computes and the others wait."""
-    remembered = memory.cache(function, ignore=ignore)
+    if memory.location is None:
+        return function
+    folder, remembered = Path(memory.location), memory.cache(function, ignore=ignore)
 
     def call(*arguments: Any) -> Any:
-        if memory.location is None or remembered.check_call_in_cache(*arguments):
-            return remembered(*arguments)
-        names = function.__code__.co_varnames[: len(arguments)]
-        kept = [argument for name, argument in zip(names, arguments, strict=True) if name not in ignore]
-        Path(memory.location).mkdir(parents=True, exist_ok=True)
-        with FileLock(Path(memory.location) / f"{joblib.hash(kept)}.lock"):
-            return remembered(*arguments)
+        with full_cache_named(folder):
+            if remembered.check_call_in_cache(*arguments):
+                return remembered(*arguments)
+            names = function.__code__.co_varnames[: len(arguments)]
+            kept = [argument for name, argument in zip(names, arguments, strict=True) if name not in ignore]
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / f"{joblib.hash(kept)}.lock"):
+                return remembered(*arguments)
 
     return call
+
+
+@contextmanager
+def full_cache_named(folder: Path) -> Iterator[None]:
+    """Joblib only warns of what it cannot keep, and then fails to find it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CacheWarning)
+        try:
+            yield
+        except (CacheWarning, OSError) as error:
+            cause = error.__context__ if isinstance(error, CacheWarning) else error
+            raise UserError(
+                f"features cannot be kept in {folder}: {cause}; make room there (cache_gb is how much they may take), "
+                "or name another folder with cache_dir=..."
+            ) from error
 
 
 def _val_features(memory: Memory, features: BaseEstimator, val: Split, n_jobs: int) -> NDArray[np.float32]:

@@ -14,6 +14,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from mnist_exp.config import explain, settle_auto
 from mnist_exp.errors import UserError
 
+# Hydra's name of a launcher -> ours, which is its extra's too, and the plugin that the extra brings.
+NEEDS = {"mnist_joblib": ("joblib", "hydra_joblib_launcher"), "mnist_slurm": ("slurm", "hydra_submitit_launcher")}
+
 
 @dataclass
 class Launched:
@@ -33,6 +36,8 @@ class Launch(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Settle `dataset=auto` in the composed configuration and claim the run's folder."""
         with _mistakes_end_the_command(), read_write(config), open_dict(config):
+            if extra := NEEDS.get(_launcher(config)):
+                raise UserError(f"launcher={extra[0]} is for -m or search=...: leave it out of a single run")
             if config.dataset.name == "auto":
                 settle_auto(config, _decide(config))
             from mnist_exp.claim import claim_run
@@ -67,17 +72,25 @@ class Launch(Callback):
             config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
 
 
+def _launcher(config: DictConfig) -> str:
+    return str(config.hydra.runtime.choices["hydra/launcher"])
+
+
 def _check_launcher(config: DictConfig) -> None:
     """Refuse a launcher that is not installed, or that cannot do what is asked, before a folder is claimed."""
-    launcher = str(config.hydra.runtime.choices["hydra/launcher"])
-    search = config.get("search")
-    needs = {"mnist_joblib": ("joblib", "hydra_joblib_launcher"), "mnist_slurm": ("slurm", "hydra_submitit_launcher")}
-    if launcher in needs:
-        extra, plugin = needs[launcher]
+    launcher, search = _launcher(config), config.get("search")
+    if launcher in NEEDS:
+        extra, plugin = NEEDS[launcher]
         if find_spec(f"hydra_plugins.{plugin}") is None:
             raise UserError(f'launcher={extra} is an extra: pip install "mnist-exp[{extra}]"')
-    if launcher == "mnist_joblib" and search is not None:
-        raise UserError("launcher=joblib is for grids; a search has its own processes: leave it out, set search.n_jobs")
+    if launcher == "mnist_joblib":
+        if search is not None:
+            raise UserError(
+                "launcher=joblib is for grids; a search has its own processes: leave it out, set search.n_jobs"
+            )
+        n_jobs = config.hydra.launcher.n_jobs
+        if n_jobs is not None and n_jobs < 1:
+            raise UserError(f"hydra.launcher.n_jobs={n_jobs}: must be null or a whole number, 1 or more")
     if launcher == "mnist_slurm":
         if which("sbatch") is None:
             raise UserError("launcher=slurm: sbatch is not found here; start this on a machine that submits to Slurm")

@@ -58,3 +58,25 @@ def test_a_full_disk_fails_the_run_in_one_message(tmp_path, mounted, size):
     assert {run.state for run in find_runs(folder)} <= {"failed", "stale"}
     assert not list(folder.rglob("*.tmp"))
     assert not (folder / "outputs" / "latest").exists()
+
+
+@pytest.mark.skipif(not CAN_MOUNT, reason="only root on Linux can mount a file system to break")
+def test_a_full_disk_ends_a_search_of_several_processes_without_a_traceback(tmp_path, mounted):
+    folder = mounted("size=60k")
+    search = ["search=random", "search.n_trials=30", "search.n_jobs=2", "search.max_failure_rate=1"]
+    done = train(tmp_path, "dataset.train_size=100", f"hydra.sweep.dir={folder}/sweep", *search)
+    assert done.returncode == 1
+    assert "\nerror: [Errno 28] No space left on device\n" in done.stderr  # a worker's
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not CAN_MOUNT, reason="only root on Linux can mount a file system to break")
+@pytest.mark.parametrize("size", ["4k", "12k", "60k"])  # each fills up at another file
+def test_a_full_disk_under_the_cache_is_named(tmp_path, mounted, size):
+    folder = mounted(f"size={size}")
+    done = train(tmp_path, "features=hog", "seed=0,1", f"cache_dir={folder}", "-m")
+    assert done.returncode == 1
+    assert f"error: features cannot be kept in {folder}" in done.stderr
+    assert "No space left on device" in done.stderr
+    assert "cache_dir=" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,10 +1,13 @@
 """Launchers: joblib's processes of this machine; what is missing or senseless is refused before a folder is claimed."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mnist_exp.cpus import cpus, divided
@@ -37,6 +40,8 @@ def test_joblib_runs_a_grid_and_one_failure_stops_no_other(tmp_path):
         (["launcher=joblib"], "hydra_plugins.hydra_joblib_launcher", 'pip install "mnist-exp[joblib]"'),
         (["launcher=slurm"], "hydra_plugins.hydra_submitit_launcher", 'pip install "mnist-exp[slurm]"'),
         (["launcher=joblib", "search=random"], "", "a search has its own processes"),
+        (["launcher=joblib", "hydra.launcher.n_jobs=-1"], "", "n_jobs=-1: must be null or a whole number"),
+        (["launcher=joblib", "hydra.launcher.n_jobs=0"], "", "n_jobs=0: must be null or a whole number"),
         (["search=random", "search.storage=postgresql://u@127.0.0.1:9/x"], "psycopg", '"mnist-exp[postgres]"'),
     ],
 )
@@ -50,6 +55,16 @@ def test_what_cannot_be_is_refused_in_one_message(tmp_path, words, hidden, messa
     assert (done.returncode, done.stdout) == (1, "")
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+    if hidden != "psycopg":  # a search opens its study in its folder
+        assert not (tmp_path / "sweep").exists()
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "slurm"])
+def test_a_launcher_of_many_jobs_is_refused_for_one(tmp_path, launcher):
+    done = train(tmp_path, "dataset=digits", f"launcher={launcher}")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: launcher={launcher} is for -m or search=...: leave it out of a single run\n"
+    assert not (tmp_path / "outputs").exists()
 
 
 def test_cpus_follow_slurm_and_are_divided_among_processes(monkeypatch):
@@ -60,3 +75,41 @@ def test_cpus_follow_slurm_and_are_divided_among_processes(monkeypatch):
     with divided(2):
         assert cpus() == max(1, whole // 2)
     assert cpus() == whole
+
+
+SLOW = [*QUICK, "model.n_estimators=40000,40001,5", "launcher=joblib", "hydra.launcher.n_jobs=2"]
+
+
+@pytest.fixture
+def grid(tmp_path, popen):
+    """A grid of three on two processes, both at work; and its runs."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "MNIST_EXP_CACHE": str(tmp_path / "cache")}
+    process = popen([sys.executable, "-m", "mnist_exp.train", *SLOW], cwd=tmp_path, env=environment)
+    deadline = time.monotonic() + 60
+    while len(runs := find_runs(tmp_path / "sweep")) < 2:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.1)
+    return process, runs
+
+
+def test_sigterm_ends_a_grid_and_its_runs_say_so(grid, tmp_path):
+    process, runs = grid
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 143, stderr
+    assert [run.state for run in find_runs(tmp_path / "sweep")] == ["interrupted"] * 2
+    assert "Traceback" not in stderr
+    assert not any(psutil.pid_exists(run.status.pid) for run in runs)
+
+
+def test_the_table_calls_the_runs_of_a_killed_process_stale(grid):
+    process, runs = grid
+    os.kill(runs[0].status.pid, signal.SIGKILL)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    table, _, message = stderr.partition("error: ")
+    assert table.count("│ stale │") == 2, stderr
+    assert "running" not in table
+    assert "a process of the grid was killed" in message
+    assert "Traceback" not in stderr

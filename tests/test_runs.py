@@ -120,6 +120,7 @@ def test_a_name_that_is_no_run_says_what_to_do(tmp_path):
     ("text", "safe"),
     [
         ("search.storage=postgresql://me:s3cret@host/db", "search.storage=postgresql://me:***@host/db"),
+        ("to postgresql://me:s3:cr/e@t@host/db @ noon", "to postgresql://me:***@host/db @ noon"),
         ("+password=s3cret", "+password=***"),
         ("dataset.path=a/b:c", "dataset.path=a/b:c"),
     ],

@@ -15,7 +15,7 @@ from hydra.core.plugins import Plugins
 from hydra.errors import CompactHydraException
 from hydra.plugins.sweeper import Sweeper
 
-from mnist_exp.errors import Pruned
+from mnist_exp.errors import LaunchRefused, Pruned
 from mnist_exp.search import report
 
 ROOT = Path(__file__).parents[1]
@@ -324,3 +324,22 @@ def test_a_mistake_is_named_before_anything_runs(sweep, word):
         sweep("x=interval(0,1)", word, job=jobs.append)
     assert not jobs
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rest", ["S3cr:et@x@127.0.0.1:9/db", "S3cr@et?x@127.0.0.1:9/db"])
+def test_a_password_with_an_at_sign_is_refused_and_not_shown(sweep, monkeypatch, rest):
+    monkeypatch.setenv("STUDY", f"postgresql://me:{rest}")
+    with pytest.raises(CompactHydraException, match="%40") as caught:
+        sweep("x=interval(0,1)", "hydra.sweeper.storage='${oc.env:STUDY}'")
+    assert not any(part in str(caught.value) for part in ("S3cr", "et@", "et?", "127"))
+
+
+def test_a_launcher_that_refuses_ends_the_search_which_resumes_to_its_total(sweep, tmp_path):
+    def refused(cfg):
+        raise LaunchRefused("no such partition")
+
+    words = ["x=interval(0,1)", "hydra.sweeper.max_failure_rate=1", n_trials(3)]
+    with pytest.raises(CompactHydraException, match="no such partition"):
+        sweep(*words, job=refused)
+    assert Found(tmp_path / "sweep").column("state") == ["stale"]
+    assert sweep(*words).column("state") == ["stale", "completed", "completed", "completed"]

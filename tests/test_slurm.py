@@ -81,6 +81,8 @@ def test_a_grid_of_four_completes_and_threads_follow_the_cpus_given(start):
     done = wait(start(*QUICK, "model=sgd,rf", "augment=none,shift"))
     assert done.returncode == 0, done.stderr
     assert done.stdout == "sweep\n"
+    arrays = {path.name.split("_")[0] for path in (start.home / "sweep" / ".submitit").iterdir() if "_" in path.name}
+    assert len(arrays) == 2  # MaxArraySize is 3 there
     runs = find_runs(start.home / "sweep")
     assert [run.state for run in runs] == ["completed"] * 4
     assert (start.home / "outputs" / "latest").resolve() in [run.path for run in runs]
@@ -149,6 +151,21 @@ def test_the_jobs_end_with_the_command_that_waits_for_them(start):
     assert wait(process).returncode == 143
     until(lambda: not slurm_says("squeue", "-h", "-o", "%i"))
     assert not running(start.home / "sweep")
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_search_that_slurm_refuses_stops_and_the_corrected_command_resumes(start, n_jobs):
+    words = [*QUICK, "model=rf", "search=random", "search.n_trials=2", "search.refit=false", f"search.n_jobs={n_jobs}"]
+    done = wait(start(*words, "hydra.launcher.partition=nowhere"))
+    assert done.returncode == 1
+    assert "Slurm refused the job" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert find_runs(start.home / "sweep") == []
+    done = wait(start(*words))
+    assert done.returncode == 0, done.stderr
+    assert [run.state for run in find_runs(start.home / "sweep")] == ["completed"] * 2
+    again = next(line for line in done.stderr.splitlines() if line.startswith("again: "))
+    assert "launcher=" not in again
 
 
 def test_without_slurm_the_launcher_is_refused(start):

@@ -1,6 +1,7 @@
 """hydra-submitit-launcher where no job's end hides another's: each comes back with its result or Slurm's reason."""
 
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from omegaconf import OmegaConf, open_dict
 from submitit.core.utils import FailedJobError, UncompletedJobError
 
 from mnist_exp.cpus import forget_share
-from mnist_exp.errors import JobLost, UserError
+from mnist_exp.errors import JobLost, LaunchRefused, UserError
 from mnist_exp.interrupt import raise_on_sigterm
 from mnist_exp.runs import Run, redact
 
@@ -28,7 +29,7 @@ OWN_FAULT = ("TIMEOUT", "OUT_OF_MEMORY", "DEADLINE")  # to run such a job again 
 
 
 class Jobs(SlurmLauncher):
-    """Runs jobs as an array of Slurm's."""
+    """Runs jobs as an array of Slurm's, or as several."""
 
     def __init__(self, **parameters: Any) -> None:
         super().__init__(**parameters)
@@ -69,10 +70,15 @@ class Jobs(SlurmLauncher):
             (list(overrides), "hydra.sweep.dir", number, f"job_{number}", state)
             for number, overrides in enumerate(job_overrides, first)
         ]
+        jobs: list[submitit.Job[JobReturn]] = []
+        size = _max_array_size() if len(calls) > 1 else 1
         try:
-            jobs = executor.map_array(self, *zip(*calls, strict=True))
+            for start in range(0, len(calls), size):
+                jobs += executor.map_array(self, *zip(*calls[start : start + size], strict=True))
         except FailedJobError as error:
-            raise UserError(f"Slurm refused the job: {error}") from error
+            for job in jobs:
+                job.cancel(check=False)
+            raise LaunchRefused(f"Slurm refused the job: {error}") from error
         for job, call in zip(jobs, calls, strict=True):
             log.info("Slurm job %s: #%d %s", job.job_id, call[2], " ".join(filter_overrides(call[0])))
         return jobs
@@ -103,6 +109,14 @@ class Jobs(SlurmLauncher):
         run = Run(Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir))
         if run.exists and (state := run.status.state) != "completed":
             run.finish("interrupted" if state == "interrupted" else "failed", reason)
+
+
+def _max_array_size() -> int:
+    """How many jobs this Slurm takes as one array; a longer grid is several."""
+    command = ["scontrol", "show", "config"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    found = re.search(r"MaxArraySize\s*=\s*(\d+)", told)
+    return max(1, int(found[1])) if found else 1001  # Slurm's own default
 
 
 def _failure(job_id: str) -> Exception:

@@ -128,6 +128,7 @@ class MnistOptuna:
     report: bool = False  # figures and a page in the sweep folder
     refit: bool = False  # run the winner once more, as `best/`
     only_trials: list[str] = field(default_factory=list)  # keys that the refit leaves out
+    not_repeated: list[str] = field(default_factory=list)  # keys that the command told for the winner leaves out
     not_compared: list[str] = field(default_factory=list)  # keys that may differ when a search is resumed
     metric: Any = None  # what the values are called
     plan: bool = False  # print what would be done, and start nothing

@@ -164,12 +164,12 @@ def show_sweep(folder: Path) -> None:
     """Print a line for every job of a sweep on stderr; failed ones with their error."""
     table = Table("job", "overrides", "state", "accuracy", "fit s", title=f"{folder}", title_justify="left")
     for run in sorted(find_runs(folder), key=lambda run: (len(run.path.name), run.path.name)):
-        status = run.status
+        state, error = run.state, run.status.error
         accuracy = fit = ""
-        if status.state == "completed":
+        if state == "completed":
             split = "val" if "val" in run.metrics else "test"
             accuracy = f"{100 * run.metrics[split]['accuracy']:.2f} % ({split})"
             fit = f"{run.metrics['time']['fit_s']:.1f}"
-        state = status.state if status.error is None else f"{status.state}: {status.error}"
-        table.add_row(run.path.name, " ".join(run.overrides), state, accuracy, fit)
+        told = state if error is None else f"{state}: {error}"
+        table.add_row(run.path.name, " ".join(run.overrides), told, accuracy, fit)
     stderr_console().print(table)

@@ -27,7 +27,7 @@ STALE_SECONDS = 120  # a run on another host whose status was not touched for so
 State = Literal["running", "completed", "failed", "interrupted", "pruned", "stale"]
 
 _SECRET = re.compile(
-    r"(?<=://)([^:/@\s]*):[^@\s]+@|((?:password|passwd|secret|token|auth)\w*[=:])[^\s,}\]]+", re.IGNORECASE
+    r"(?<=://)([^:/@\s]*):\S+@|((?:password|passwd|secret|token|auth)\w*[=:])[^\s,}\]]+", re.IGNORECASE
 )
 
 

@@ -64,6 +64,7 @@ def _work(payload: bytes) -> None:
     """What a worker process does."""
     import cloudpickle
 
+    from mnist_exp.config import MISTAKES, explain
     from mnist_exp.interrupt import raise_on_sigterm
 
     raise_on_sigterm()
@@ -73,8 +74,8 @@ def _work(payload: bytes) -> None:
         task.worker().work(task.until, lambda: None, lambda: parent is None or parent.is_alive())
     except KeyboardInterrupt:
         sys.exit(143)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except MISTAKES as error:
+        print(f"error: {explain(error)}", file=sys.stderr)
         sys.exit(DEFECT)
     except Exception:
         traceback.print_exc()

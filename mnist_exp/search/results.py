@@ -48,7 +48,8 @@ def conclude(application: "Application", settings: Settings, claims: Claims, spa
     if len(settings.directions) == 1:
         best = claims.study.best_trial
         words = refit_words(best, space, settings)
-        again = shlex.join([*application.command, *words])
+        told = [word for word in words if word.lstrip("+").partition("=")[0] not in settings.not_repeated]
+        again = shlex.join([*application.command, *told])
         if settings.refit:
             _refit(application, claims, words, len(trials))
         _say_best(folder, best, space.by_key(best.params), again, settings)

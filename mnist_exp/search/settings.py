@@ -37,6 +37,7 @@ class Settings:
     report: bool
     refit: bool
     only_trials: tuple[str, ...]
+    not_repeated: tuple[str, ...]
     not_compared: tuple[str, ...]
     plan: bool
 
@@ -49,7 +50,7 @@ class Settings:
         plain["metrics"] = named or tuple(
             f"value_{i}" if len(directions) > 1 else "value" for i in range(len(directions))
         )
-        plain |= {key: tuple(plain[key]) for key in ("spaces", "only_trials", "not_compared")}
+        plain |= {key: tuple(plain[key]) for key in ("spaces", "only_trials", "not_repeated", "not_compared")}
         plain["params"] = plain["params"] or {}
         settings = cls(directions=directions, **{key: plain[key] for key in plain if key in _names()})
         settings._check()

@@ -37,6 +37,9 @@ def open_storage(address: Any, folder: Path, patience: float = 0.0) -> "BaseStor
     """
     if address is not None and not isinstance(address, str):
         return _opened_object(address)
+    if address and "://" in address and not address.startswith("sqlite") and address.count("@") > 1:
+        # what follows the first would be taken for the host
+        raise UserError("the storage's address has more than one @: write @ in a user's name or a password as %40")
     try:
         with quiet():
             if address is None or "://" not in address:

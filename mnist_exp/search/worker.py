@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from mnist_exp.errors import JobLost, Pruned, UserError
+from mnist_exp.errors import JobLost, LaunchRefused, Pruned, UserError
 from mnist_exp.search.claims import ERROR, Claims, failed, finished
 from mnist_exp.search.database import HEARTBEAT_SECONDS
 from mnist_exp.search.reporting import Reporter, reporting
@@ -66,6 +66,8 @@ class Worker:
             with reporting(reporter), self._beating(trial):
                 (result,) = self._launcher.launch([words], initial_job_idx=trial.number)
             values = self._values(result)
+        except LaunchRefused:
+            raise
         except JobLost as error:
             self.claims.lose(trial, str(error))
         except Exception as error:
