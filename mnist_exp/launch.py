@@ -1,6 +1,7 @@
 """What happens once per command, before the first job: settle the dataset, claim the folder."""
 
 import re
+import subprocess
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -94,11 +95,25 @@ def _check_launcher(config: DictConfig) -> None:
     if launcher == "mnist_slurm":
         if which("sbatch") is None:
             raise UserError("launcher=slurm: sbatch is not found here; start this on a machine that submits to Slurm")
+        _check_accounting()
         if search is not None and search.pruner != "none":
             raise UserError(
                 f"search.pruner={search.pruner}: a trial that is a job of Slurm cannot be pruned; "
                 "set search.pruner=none, or make jobs of whole workers instead (docs/scale.md)"
             )
+
+
+def _check_accounting() -> None:
+    """The end of a job that leaves no result is known from accounting alone: without it, it would be waited for."""
+    command = ["sacct", "-n", "-X"]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UserError(
+            f"launcher=slurm needs Slurm's accounting (slurmdbd), and sacct does not run: {error}"
+        ) from error
+    if asked.returncode:
+        raise UserError(f"launcher=slurm needs Slurm's accounting (slurmdbd): sacct says {asked.stderr.strip()!r}")
 
 
 def _check_swept(words: list[str]) -> None:

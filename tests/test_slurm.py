@@ -168,6 +168,17 @@ def test_a_search_that_slurm_refuses_stops_and_the_corrected_command_resumes(sta
     assert "launcher=" not in again
 
 
+def test_without_accounting_the_launcher_is_refused(start, tmp_path):
+    (tmp_path / "bin").mkdir()
+    sacct = tmp_path / "bin" / "sacct"
+    sacct.write_text("#!/bin/sh\necho 'Slurm accounting storage is disabled' >&2\nexit 1\n")
+    sacct.chmod(0o755)
+    done = wait(start(*QUICK, "seed=0,1", PATH=f"{tmp_path}/bin:{os.environ['PATH']}"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "sacct says 'Slurm accounting storage is disabled'" in done.stderr
+    assert not find_runs(start.home / "sweep")
+
+
 def test_without_slurm_the_launcher_is_refused(start):
     done = wait(start(*QUICK, "seed=0,1", PATH="/nowhere"))
     assert (done.returncode, done.stdout) == (1, "")
