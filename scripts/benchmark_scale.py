@@ -154,7 +154,7 @@ def compare(home: Path, trial: Path) -> None:
 
 def grid(home: Path, dataset: Sequence[str]) -> None:
     """Print what grids of four take with each launcher, start-up and all, after a run that fills the caches."""
-    for words in (["model=rf", "seed=0,1,2,3"], ["model=sgd,rf", "augment=none,shift"]):
+    for words in (["model=rf", "seed=0,1,2,3"], ["model=rf,sgd", "augment=shift,none"]):
         for threads in (["n_jobs=1"], []):
             seconds = {}
             for name in ("warm-up", "local", "joblib"):
