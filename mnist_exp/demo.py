@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import socket
 import subprocess
 import sys
 import threading
@@ -51,6 +52,7 @@ def _parse() -> argparse.Namespace:
 
 def _serve(arguments: argparse.Namespace) -> None:
     started = time.perf_counter()
+    _check_port(arguments.host, arguments.port)
     from mnist_exp.app.shelf import Shelf, describe
     from mnist_exp.runs import open_run
 
@@ -70,6 +72,14 @@ def _serve(arguments: argparse.Namespace) -> None:
     print(f"{page.local_url} after {time.perf_counter() - started:.1f} s; Ctrl-C ends it", file=sys.stderr, flush=True)
     threading.Thread(target=demo.warm_up, daemon=True, name="warm-up").start()
     page.block_thread()
+
+
+def _check_port(host: str, port: int) -> None:
+    """Tell a port that is taken before three seconds of imports; Gradio's message tells of its own variables."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        raise UserError(f"{host}:{port} cannot be had ({error}): choose another --port or --host") from error
 
 
 def first_run(shelf: "Shelf", named: bool) -> str:

@@ -73,6 +73,7 @@ def page(demo, chromium):
     page.on("request", lambda r: problems.append(r.url) if not r.url.startswith((demo[0], "data:", "blob:")) else None)
     page.goto(demo[0])
     page.get_by_test_id("canvas").wait_for()
+    expect(page.locator("#first input")).not_to_have_value("")  # what is above the canvas has its place by now
     yield page
     page.close()
     assert problems == []
@@ -463,6 +464,14 @@ def test_no_door_is_opened_without_a_password(monkeypatch, capsys, words):
     with pytest.raises(SystemExit):
         main()
     assert "USER:PASSWORD" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_named(monkeypatch, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(sys, "argv", ["demo", "--runs", str(tmp_path), "--port", str(port)])
+        with pytest.raises(SystemExit, match=rf"error: 127.0.0.1:{port} cannot be had .* choose another --port"):
+            main()
 
 
 def test_a_run_that_is_not_there_is_named_before_gradio_is_imported(tmp_path):

@@ -1,8 +1,7 @@
 """The page: Gradio components, their events, and how they are served."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -207,45 +206,36 @@ def _endpoint(demo: Demo) -> None:
     button.click(demo.predict, image, result, api_name="predict", concurrency_limit=AT_ONCE)
 
 
-@contextmanager
-def _port_named(host: str, port: int | None) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:  # Gradio's message tells of its own variables
-        raise UserError(f"{host}:{port} is taken or is no address of this machine: choose another --port") from error
-
-
 def serve(demo: Demo, host: str, port: int | None, auth: tuple[str, str] | None, block: bool = True) -> gr.Blocks:
     """Build the page and answer on a port; what GRADIO_* variables could change is said outright."""
     tame()
     page = build_page(demo)
     page.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE, api_open=False)
-    with _port_named(host, port):
-        page.launch(
-            server_name=host,
-            server_port=port,
-            auth=auth,
-            share=False,
-            inbrowser=False,
-            show_error=False,
-            quiet=True,
-            max_threads=8,
-            max_file_size=MAX_UPLOAD,
-            allowed_paths=[],
-            root_path="",
-            enable_monitoring=False,
-            run_history=False,
-            ssr_mode=False,
-            mcp_server=False,
-            pwa=False,
-            strict_cors=True,
-            state_session_capacity=1000,
-            footer_links=["api"],
-            theme=gr.themes.Default(primary_hue="orange", font=["system-ui", "sans-serif"], font_mono=["monospace"]),
-            css_paths=[HERE / "page.css"],
-            app_kwargs={"middleware": [Middleware(Guard)]},
-            prevent_thread_lock=True,
-        )
+    page.launch(
+        server_name=host,
+        server_port=port,
+        auth=auth,
+        share=False,
+        inbrowser=False,
+        show_error=False,
+        quiet=True,
+        max_threads=8,
+        max_file_size=MAX_UPLOAD,
+        allowed_paths=[],
+        root_path="",
+        enable_monitoring=False,
+        run_history=False,
+        ssr_mode=False,
+        mcp_server=False,
+        pwa=False,
+        strict_cors=True,
+        state_session_capacity=1000,
+        footer_links=["api"],
+        theme=gr.themes.Default(primary_hue="orange", font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+        css_paths=[HERE / "page.css"],
+        app_kwargs={"middleware": [Middleware(Guard)]},
+        prevent_thread_lock=True,
+    )
     if block:
         page.block_thread()
     return page
