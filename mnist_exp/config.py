@@ -188,8 +188,8 @@ def explain(error: Exception) -> str:
     node = cause.parent_node
     lines = str(error if isinstance(error, CompactHydraException) else cause).splitlines()
     message = lines[0] if lines else type(error).__name__
-    if str(cause) not in message:
-        message += " " + str(cause).splitlines()[0]
+    if (first := str(cause).partition("\n")[0]) not in message:
+        message += f" {first}"
     if isinstance(node, DictConfig) and cause.key is not None and cause.key not in node:
         keys = [str(key) for key in node]
         near = difflib.get_close_matches(str(cause.key), keys, n=1)

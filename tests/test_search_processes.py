@@ -42,9 +42,12 @@ def test_two_worker_processes_share_the_trials(start):
             "hydra/sweeper/sampler=grid",
             "sleep=0.2",
             f"log={log}",
+            "--config-name",
+            "config",
         )
     )
     assert done.returncode == 0, done.stderr
+    assert f"again: python {APP / 'app.py'} --config-name config sleep=0.2 " in done.stderr
     found = Found(start.home / "sweep")
     assert found.column("state") == ["completed"] * 8
     workers = log.read_text().split()

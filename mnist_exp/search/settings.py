@@ -50,9 +50,13 @@ class Settings:
         plain["metrics"] = named or tuple(
             f"value_{i}" if len(directions) > 1 else "value" for i in range(len(directions))
         )
-        plain |= {key: tuple(plain[key]) for key in ("spaces", "only_trials", "not_repeated", "not_compared")}
+        plain |= {key: _several(plain[key]) for key in ("spaces", "only_trials", "not_repeated", "not_compared")}
         plain["params"] = plain["params"] or {}
-        settings = cls(directions=directions, **{key: plain[key] for key in plain if key in _names()})
+        if unknown := set(plain) - {field.name for field in fields(cls)}:
+            raise UserError(
+                f"hydra.sweeper.{min(unknown)}: there is no such key (hydra.sweeper.params holds what is searched)"
+            )
+        settings = cls(directions=directions, **plain)
         settings._check()
         return settings
 
@@ -83,10 +87,6 @@ class Settings:
     def kind(self) -> str:
         """The name of the sampler's class."""
         return getattr(self.sampler.func, "__name__", "") if isinstance(self.sampler, partial) else ""
-
-
-def _names() -> set[str]:
-    return {field.name for field in fields(Settings)}
 
 
 def _plain(value: Any) -> Any:

@@ -203,6 +203,7 @@ class Space:
         self.own_groups = (
             sorted({*groups, *(key.lstrip("+").partition("@")[0] for key in self.choices)}) if groups else []
         )
+        self._groups = groups
         self._known: dict[tuple[str, ...], tuple[dict[str, Parameter], DictConfig]] = {}
 
     def _is_group(self, key: str) -> bool:
@@ -270,6 +271,9 @@ class Space:
         def default(key: str) -> Any:
             return _lookup(cfg, key) if self._typed else _ABSENT
 
+        for group in self._groups:
+            if _lookup(cfg, group.replace("/", ".")) is _ABSENT:
+                raise UserError(f"spaces: {group} is no group of the configuration")
         own = dict(_own_spaces(cfg, self.own_groups))
         found, stated = parse([*(f"{key}={text}" for key, text in own.items()), *self._given], self._loader, default)
         if stated:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+WHICH_CONFIG = ("--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd")
+
 
 @dataclass(frozen=True)
 class Application:
@@ -52,9 +54,14 @@ class Application:
 
     @property
     def command(self) -> list[str]:
-        """How the application is started."""
+        """How the application is started, with the options that say which configuration is meant."""
         spec = getattr(sys.modules["__main__"], "__spec__", None)
-        return ["python", "-m", spec.name] if spec else ["python", sys.argv[0]]
+        start = ["python", "-m", spec.name] if spec else ["python", sys.argv[0]]
+        return start + [
+            word
+            for before, word in pairwise(sys.argv)
+            if word.partition("=")[0] in WHICH_CONFIG or before in WHICH_CONFIG
+        ]
 
     def compose(self, words: list[str]) -> DictConfig:
         """Compose a job's configuration."""
