@@ -144,14 +144,23 @@ def test_features_are_extracted_once_in_a_search_and_shared_by_its_workers(finis
     assert not (finish.home / "sweep" / "best").exists()
 
 
-@pytest.mark.parametrize("metric", ["val.accuracy", "val.log_loss"])
-def test_the_worse_trials_are_pruned_and_say_so_everywhere(here, metric):
-    words = ["model=rf", "model.max_depth=int(interval(1,16))", "model.n_estimators=20", "search=random"]
-    words += ["search.n_trials=14", "search.refit=false", f"search.metric={metric}"]
-    sweep = here(*DIGITS, *words, "search.pruner=median")
+@pytest.mark.parametrize(
+    ("pruner", "given", "share"),
+    [
+        ("median", "search.metric=val.accuracy", 0.8),
+        ("median", "search.metric=val.log_loss", 0.8),
+        ("hyperband", "search.metric=val.accuracy", 0.8),
+        ("hyperband", "search.folds=5", 0.4),
+    ],
+)
+def test_the_worse_trials_are_pruned_and_say_so_everywhere(here, pruner, given, share):
+    words = ["model=rf", "model.max_depth=int(interval(1,16))", "search=random", "search.refit=false", given]
+    words += ["model.n_estimators=50", "search.n_trials=14", f"search.pruner={pruner}", "dataset.train_size=300"]
+    sweep = here(*DIGITS, *words)
     pruned = [row for row in rows(sweep) if row["state"] == "pruned"]
     assert pruned
-    assert {Run(sweep / row["folder"]).state for row in pruned} == {"pruned"}
+    told = [json.loads((sweep / row["folder"] / "status.json").read_text()) for row in pruned]
+    assert {(status["state"], status["error"]) for status in told} == {("pruned", f"pruned after {share:.0%}")}
     completed = [row for row in rows(sweep) if row["state"] == "completed"]
     depth, of_pruned = (np.mean([int(row["model.max_depth"]) for row in found]) for found in (completed, pruned))
     assert of_pruned < depth

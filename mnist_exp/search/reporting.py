@@ -42,11 +42,13 @@ class Reporter:
     def fold(self, scores: Sequence[float], folds: int) -> None:
         """Report the scores of the folds evaluated so far, likewise.
 
-        The Wilcoxon test compares fold with fold; the other pruners compare the means.
+        The Wilcoxon test compares fold with fold; the other pruners compare the means at shares of the folds.
         """
-        value = scores[-1] if self._paired else sum(scores) / len(scores)
-        if len(scores) < folds or self._paired:
-            self.stage(len(scores), len(scores) / folds, value, time.perf_counter() - self._began)
+        share = len(scores) / folds
+        if self._paired:
+            self.stage(len(scores), share, scores[-1], time.perf_counter() - self._began)
+        else:
+            self.progress(share, sum(scores) / len(scores))
 
 
 _current: Reporter | None = None

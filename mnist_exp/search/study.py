@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 JOURNAL = "study.journal"
 DEFINITION = "definition"
+FIRST_JUDGED = 4  # stages: forests of 10 or 20 trees rank too much by chance, and searches lost their best to it
 
 
 def folder_lock(folder: Path) -> "BaseFileLock":
@@ -154,11 +155,10 @@ def _pruner(settings: "Settings") -> "BasePruner":
     with quiet():
         match settings.pruner:
             case "median":
-                return pruners.MedianPruner(n_startup_trials=4)
+                return pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=FIRST_JUDGED)
             case "hyperband":
-                # Half go on after stages 2, 4, 8 ...; in the other bracket after 4, 8 ... A third, or after one stage,
-                # lost the best of some searches to the noise of ten trees.
-                return pruners.HyperbandPruner(min_resource=2, max_resource=4, reduction_factor=2)
+                # One bracket, so that every trial is compared with all others: a third go on after stages 4 and 16.
+                return pruners.HyperbandPruner(min_resource=FIRST_JUDGED, max_resource=FIRST_JUDGED, reduction_factor=3)
             case "wilcoxon":
                 return pruners.WilcoxonPruner(p_threshold=0.1)
             case _:
