@@ -24,6 +24,7 @@ def test_a_notebook_is_short_and_carries_no_outputs(path):
         assert cell.get("execution_count") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_without_mnist_and_without_a_network(path, tmp_path, monkeypatch):
     monkeypatch.setenv("MNIST_EXP_DATA", str(tmp_path / "data"))

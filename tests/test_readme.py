@@ -22,7 +22,13 @@ def home(tmp_path_factory):
     return tmp_path_factory.mktemp("readme")
 
 
-@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("python -m")])
+def marked(command):
+    """The command, left to CI if it only trains what test_conf.py trains every day."""
+    recipe = "experiment=" in command or "features=dictionary" in command
+    return pytest.param(command, marks=pytest.mark.slow if recipe else ())
+
+
+@pytest.mark.parametrize("command", [marked(line) for line in COMMANDS if line.startswith("python -m")])
 def test_a_command_works_as_pasted(home, command):
     environment = os.environ | {
         "MNIST_EXP_DATA": str(home / "data"),

@@ -147,15 +147,13 @@ def test_features_are_extracted_once_in_a_search_and_shared_by_its_workers(finis
 @pytest.mark.parametrize(
     ("pruner", "given", "share"),
     [
-        ("median", "search.metric=val.accuracy", 0.8),
         ("median", "search.metric=val.log_loss", 0.8),
-        ("hyperband", "search.metric=val.accuracy", 0.8),
         ("hyperband", "search.folds=5", 0.4),
     ],
 )
 def test_the_worse_trials_are_pruned_and_say_so_everywhere(here, pruner, given, share):
     words = ["model=rf", "model.max_depth=int(interval(1,16))", "search=random", "search.refit=false", given]
-    words += ["model.n_estimators=50", "search.n_trials=14", f"search.pruner={pruner}", "dataset.train_size=300"]
+    words += ["model.n_estimators=50", "search.n_trials=10", f"search.pruner={pruner}", "dataset.train_size=300"]
     sweep = here(*DIGITS, *words)
     pruned = [row for row in rows(sweep) if row["state"] == "pruned"]
     assert pruned
