@@ -250,12 +250,23 @@ def test_a_resumed_search_goes_on_to_the_same_total_and_repeats_nothing(sweep):
         (["x=interval(0,1)", "y=choice(1,2)"], r"y: begun with nothing, now choice\(1,2\)"),
         (["x=interval(0,1)", "z=4"], r"z: begun with nothing, now 4"),
         (["x=interval(0,1)", "hydra.sweeper.metric=loss"], "metric: begun with value, now loss"),
+        (["x=interval(0,1)", "hydra.sweeper.custom_search_space=operator.eq"], "begun with nothing, now operator.eq"),
     ],
 )
 def test_another_search_is_refused_with_the_difference(sweep, changed, message):
     sweep(n_trials(2), "x=interval(0,1)")
     with pytest.raises(CompactHydraException, match=message):
         sweep(n_trials(4), *changed)
+
+
+def test_the_first_trial_is_the_default_also_where_that_is_null(sweep):
+    words = ["error=a,b,null", "hydra.sweeper.default_first=true", n_trials(1)]
+    assert sweep(*words, job=lambda cfg: float(cfg.error is None)).results["best_value"] == 1
+
+
+def test_a_number_may_come_from_the_environment(sweep, monkeypatch):
+    monkeypatch.setenv("N", "3")
+    assert len(sweep("x=interval(0,1)", "hydra.sweeper.n_trials=${oc.env:N}").rows) == 3
 
 
 def test_a_conditional_space_samples_the_chosen_group_alone(sweep):
@@ -279,6 +290,24 @@ def test_a_job_may_report_and_be_pruned(sweep):
     found = sweep("hydra/sweeper/sampler=grid", "x=range(0,12)", "hydra.sweeper.pruner=median", job=job)
     assert "pruned" in found.column("state")
     assert len(stages) < 100
+
+
+def test_a_failed_trial_does_not_compete(sweep):
+    def job(cfg):
+        for stage in range(1, 11):
+            report(stage / 10, cfg.x)
+        if cfg.x == 0:
+            raise RuntimeError("the best until its end")
+        return float(cfg.x)
+
+    words = ["hydra/sweeper/sampler=grid", "x=range(0,8)", "hydra.sweeper.max_failure_rate=0.5"]
+    found = sweep(*words, "hydra.sweeper.pruner=hyperband", job=job)
+    assert found.column("state") == ["failed", "completed", *["pruned"] * 6]
+
+
+def test_a_pruner_that_learns_nothing_is_told(sweep, capsys):
+    sweep(n_trials(2), "x=interval(0,1)", "hydra.sweeper.pruner=median")
+    assert "so none could be pruned" in " ".join(capsys.readouterr().err.split())
 
 
 def test_pruned_counts_towards_the_budget_and_may_be_raised_by_hand(sweep):

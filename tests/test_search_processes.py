@@ -48,6 +48,8 @@ def test_two_worker_processes_share_the_trials(start):
     )
     assert done.returncode == 0, done.stderr
     assert f"again: python {APP / 'app.py'} --config-name config sleep=0.2 " in done.stderr
+    refused = wait(start(n_trials(9), "x=range(0,8)", "hydra/sweeper/sampler=grid", "sleep=0.2", f"log={log}"))
+    assert "configuration: begun with --config-name config, now nothing" in refused.stderr
     found = Found(start.home / "sweep")
     assert found.column("state") == ["completed"] * 8
     workers = log.read_text().split()

@@ -114,9 +114,9 @@ class MnistOptuna:
     direction: Any = "minimize"  # or a list, one for each objective
     storage: Any = None  # null: a journal in the sweep folder; else an address that Optuna understands, or *.journal
     study_name: str | None = None
-    n_trials: Any = 20  # in total, however often the search is resumed; null (grid): all
-    n_jobs: Any = 1  # worker processes
-    max_failure_rate: Any = 0.0
+    n_trials: int | None = 20  # in total, however often the search is resumed; null (grid): all
+    n_jobs: int = 1  # worker processes
+    max_failure_rate: float = 0.0
     params: dict[str, Any] = field(default_factory=dict)  # key -> sweep, as on the command line
     custom_search_space: str | None = None  # dotted name of a function (config, trial)
 
@@ -124,7 +124,7 @@ class MnistOptuna:
     pruner: str = "none"  # median, hyperband, wilcoxon
     default_first: bool = False  # trial 0 is the configuration as it stands
     typed: bool = False  # an interval over a key that holds a whole number means whole numbers
-    spaces: Any = field(default_factory=list)  # groups whose own `space` is searched
+    spaces: Any = field(default_factory=list)  # where groups lie in the configuration whose own `space` is searched
     report: bool = False  # figures and a page in the sweep folder
     refit: bool = False  # run the winner once more, as `best/`
     only_trials: list[str] = field(default_factory=list)  # keys that the refit leaves out

@@ -1,5 +1,6 @@
 """The class that Hydra finds; it hands everything to mnist_exp.search, imported only when a search runs."""
 
+import sys
 from typing import Any
 
 from hydra.errors import CompactHydraException
@@ -18,9 +19,10 @@ class MnistOptunaSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what a trial needs."""
-        from mnist_exp.search.sweep import Application
+        from mnist_exp.search.sweep import Application, which_configuration
 
-        self.application = Application(hydra_context, task_function, config)
+        which = which_configuration(sys.argv[1:])
+        self.application = Application(hydra_context, task_function, config, which)
 
     def sweep(self, arguments: list[str]) -> None:
         """Search until the budget is spent; a user's mistake leaves as a message without a traceback."""

@@ -18,6 +18,7 @@ from mnist_exp.runs import Run
 from mnist_exp.search.claims import Claims, Process
 from mnist_exp.search.settings import Settings
 from mnist_exp.search.space import Space
+from mnist_exp.search.study import FIRST_JUDGED
 from mnist_exp.search.watch import state_word
 from mnist_exp.search.worker import returned_value
 
@@ -44,6 +45,12 @@ def conclude(application: "Application", settings: Settings, claims: Claims, spa
     if any(trial.state.name == "RUNNING" for trial in trials):
         console.print("Trials are still running in another process, which will conclude the search.")
         return
+    judged = any(step >= FIRST_JUDGED for trial in trials for step in trial.intermediate_values)
+    if settings.pruner in ("median", "hyperband") and not judged:
+        console.print(
+            f"pruner={settings.pruner}: no trial told how it stood at stage {FIRST_JUDGED} (epochs, tens of trees, "
+            "tenths) before its end, so none could be pruned"
+        )
     again = None
     if len(settings.directions) == 1:
         best = claims.study.best_trial

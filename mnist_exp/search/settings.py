@@ -56,6 +56,8 @@ class Settings:
             raise UserError(
                 f"hydra.sweeper.{min(unknown)}: there is no such key (hydra.sweeper.params holds what is searched)"
             )
+        if not all(isinstance(group, str) for group in plain["spaces"]):
+            raise UserError(f"spaces={list(plain['spaces'])}: must be names of groups, such as [model, features]")
         settings = cls(directions=directions, **plain)
         settings._check()
         return settings

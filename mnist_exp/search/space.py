@@ -65,14 +65,14 @@ class Parameter:
         return f"{self.key}={value}"
 
     def stored(self, element: Any) -> Any:
-        """A configuration's value as Optuna stores it, or None where it lies outside."""
+        """A configuration's value as Optuna stores it, or _ABSENT where it lies outside."""
         for choice in self.choices:
             if choice.element == element and isinstance(choice.element, bool) == isinstance(element, bool):
                 return choice.value
         if self.choices or isinstance(element, bool) or not isinstance(element, int | float):
-            return None
+            return _ABSENT
         inside = self.distribution._contains(self.distribution.to_internal_repr(element))
-        return element if inside else None
+        return element if inside else _ABSENT
 
     def values(self) -> list[Any]:
         """All values, for a grid; raises UserError for an interval."""
@@ -247,7 +247,14 @@ class Space:
         """Return the composed configuration's values of the parameters, those of them that the space contains."""
         cfg = self.config(choices)
         values = {own.name: own.stored(_lookup(cfg, key)) for key, own in self.parameters(choices).items()}
-        return {**choices, **{name: value for name, value in values.items() if value is not None}}
+        return {**choices, **{name: value for name, value in values.items() if value is not _ABSENT}}
+
+    def check_groups(self) -> None:
+        """UserError for a group asked for that no branch of the configuration has."""
+        for group in self._groups:
+            path = group.replace("/", ".")
+            if not any(isinstance(_lookup(self.config(choices), path), dict) for choices in self.branches()):
+                raise UserError(f"spaces: there is no group at {path} in the configuration, so it has no space")
 
     def config(self, choices: Mapping[str, Any]) -> DictConfig:
         """Return the composed configuration of these choices."""
@@ -271,9 +278,6 @@ class Space:
         def default(key: str) -> Any:
             return _lookup(cfg, key) if self._typed else _ABSENT
 
-        for group in self._groups:
-            if _lookup(cfg, group.replace("/", ".")) is _ABSENT:
-                raise UserError(f"spaces: {group} is no group of the configuration")
         own = dict(_own_spaces(cfg, self.own_groups))
         found, stated = parse([*(f"{key}={text}" for key, text in own.items()), *self._given], self._loader, default)
         if stated:

@@ -157,8 +157,11 @@ def _pruner(settings: "Settings") -> "BasePruner":
             case "median":
                 return pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=FIRST_JUDGED)
             case "hyperband":
-                # One bracket, so that every trial is compared with all others: a third go on after stages 4 and 16.
-                return pruners.HyperbandPruner(min_resource=FIRST_JUDGED, max_resource=FIRST_JUDGED, reduction_factor=3)
+                # Hyperband's first bracket alone, so that every trial is compared with all others: of those that
+                # reach stage 4 a third go on, and so after stages 12 and 36 (or the next ones that are told).
+                from mnist_exp.search.halving import FairHalving
+
+                return FairHalving(min_resource=FIRST_JUDGED, reduction_factor=3)
             case "wilcoxon":
                 return pruners.WilcoxonPruner(p_threshold=0.1)
             case _:

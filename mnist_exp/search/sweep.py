@@ -46,6 +46,7 @@ class Application:
     context: HydraContext
     function: TaskFunction
     config: DictConfig
+    which: tuple[str, ...]  # the options that name the configuration, such as --config-name
 
     @property
     def folder(self) -> Path:
@@ -57,11 +58,7 @@ class Application:
         """How the application is started, with the options that say which configuration is meant."""
         spec = getattr(sys.modules["__main__"], "__spec__", None)
         start = ["python", "-m", spec.name] if spec else ["python", sys.argv[0]]
-        return start + [
-            word
-            for before, word in pairwise(sys.argv)
-            if word.partition("=")[0] in WHICH_CONFIG or before in WHICH_CONFIG
-        ]
+        return [*start, *self.which]
 
     def compose(self, words: list[str]) -> DictConfig:
         """Compose a job's configuration."""
@@ -72,6 +69,15 @@ class Application:
         return Plugins.instance().instantiate_launcher(
             config=self.config, hydra_context=self.context, task_function=self.function
         )
+
+
+def which_configuration(arguments: Sequence[str]) -> tuple[str, ...]:
+    """The options of Hydra's own that choose the configuration."""
+    return tuple(
+        word
+        for before, word in pairwise(("", *arguments))
+        if word.partition("=")[0] in WHICH_CONFIG or before in WHICH_CONFIG
+    )
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ class Task:
         storage = open_storage(self.settings.storage, folder, patience)
         name = self.settings.study_name or ("search" if self.settings.storage is None else folder.as_posix())
         with folder_lock(folder):
-            study = open_study(self.settings, storage, name, definition(space, self.settings))
+            study = open_study(self.settings, storage, name, definition(space, self.settings, self.application.which))
             _enqueue(study, space, self.settings, self.n_trials)
         return study, storage
 
@@ -244,6 +250,7 @@ def _sampler(settings: Settings, begun: int) -> "BaseSampler":
 
 def _check(space: Space, settings: Settings) -> None:
     """Compose every branch once, so that a wrong key is named before anything runs."""
+    space.check_groups()
     searched = [*space.choices, *(key for choices in space.branches() for key in space.parameters(choices))]
     if settings.typed and not searched and not settings.custom_search_space:
         example = "model.max_depth=4,8" if settings.grid else "model.alpha='tag(log, interval(1e-6, 1e-2))'"
@@ -256,11 +263,23 @@ def _check(space: Space, settings: Settings) -> None:
     if settings.kind == "CmaEsSampler" and len(settings.directions) > 1:
         raise UserError("CMA-ES takes one objective: give one, or take nsga2, tpe or random for several")
     _function(settings.custom_search_space)
+    from optuna.samplers import BaseSampler
+
+    if not isinstance(settings.sampler, BaseSampler):
+        try:
+            with quiet():
+                _sampler(settings, 0)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"hydra.sweeper.sampler: {error}") from error
 
 
-def definition(space: Space, settings: Settings) -> dict[str, str]:
-    """What makes a study the same one when it is resumed: objective, space, and whatever is fixed."""
+def definition(space: Space, settings: Settings, which: Sequence[str]) -> dict[str, str]:
+    """What makes a study the same one when it is resumed: configuration, objective, space, and whatever is fixed."""
     found = {"metric": ", ".join(settings.metrics), "direction": ", ".join(settings.directions)}
+    if which:
+        found["configuration"] = " ".join(which)
+    if settings.custom_search_space:
+        found["custom_search_space"] = settings.custom_search_space
     found |= {
         key: word.partition("=")[2]
         for key, word in space.fixed.items()

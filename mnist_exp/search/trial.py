@@ -5,6 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_exp.errors import UserError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 VALIDATION_SHARE = 6  # a search sets a sixth of the training data aside
 TIMES = ("load_s", "augment_s", "features_s", "fit_s", "predict_s", "total_s", "predict_us_per_image")
+DIFFERENT_IMAGES = tuple(f"dataset.{size}" for size in ("val_size", "test_size", "split_seed"))
 SMALLER_IS_BETTER = ("log_loss", "ece", "bytes", *TIMES)
 
 
@@ -54,9 +56,10 @@ def prepare(config: DictConfig) -> list[str]:
         raise UserError(f"search.folds={folds}: must be null or a whole number, 2 or more")
     if config.search.keep not in ("light", "all"):
         raise UserError(f"search.keep={config.search.keep}: must be light or all")
-    words = config.hydra.overrides.task
-    if any(word.lstrip("+").startswith("dataset=") and "," in word for word in words):
-        raise UserError("a search over datasets would compare scores on different images; search each on its own")
+    for override in OverridesParser.create().parse_overrides(list(config.hydra.overrides.task)):
+        key = override.get_key_element().lstrip("+")
+        if override.is_sweep_override() and key in ("dataset", *DIFFERENT_IMAGES):
+            raise UserError(f"{key}: a search over it would compare scores on different images; search each on its own")
     _check_pruner(config.search.pruner, names, folds)
     if folds is not None or config.dataset.val_size is not None:
         return []
@@ -64,9 +67,10 @@ def prepare(config: DictConfig) -> list[str]:
 
 
 def _check_pruner(pruner: str, names: Sequence[str], folds: int | None) -> None:
-    if pruner == "wilcoxon" and folds is None:
+    if pruner == "wilcoxon" and (folds is None or folds < 5):
         raise UserError(
-            "search.pruner=wilcoxon compares fold with fold: set search.folds=5, or take median or hyperband"
+            "search.pruner=wilcoxon compares fold with fold, and fewer than 5 cannot tell: set search.folds=5, "
+            "or take median or hyperband"
         )
     if pruner != "none" and not names[0].startswith("val."):
         raise UserError(f"search.pruner={pruner}: {names[0]} is known at the end of a trial only; set pruner=none")
