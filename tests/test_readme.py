@@ -22,10 +22,13 @@ def home(tmp_path_factory):
     return tmp_path_factory.mktemp("readme")
 
 
+# Minutes of training that other everyday tests cover, left to CI; no later command needs what these leave.
+LONG = ["experiment=", "features=dictionary", "augment=none,shift", "search.n_jobs=2", "search=grid", "search=nsga2"]
+
+
 def marked(command):
-    """The command, left to CI if it only trains what test_conf.py trains every day."""
-    recipe = "experiment=" in command or "features=dictionary" in command
-    return pytest.param(command, marks=pytest.mark.slow if recipe else ())
+    """The command, left to CI if it is a long one."""
+    return pytest.param(command, marks=pytest.mark.slow if any(word in command for word in LONG) else ())
 
 
 @pytest.mark.parametrize("command", [marked(line) for line in COMMANDS if line.startswith("python -m")])
