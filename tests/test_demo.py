@@ -110,6 +110,14 @@ def test_a_drawing_is_read_and_explained_as_margins(clean):
         expect(why).to_contain_text(title)
 
 
+def test_the_page_has_its_width_before_any_answer_and_its_edges_line_up(clean):
+    left = "element => element.getBoundingClientRect().left"
+    width = "document.querySelector('.gradio-container').getBoundingClientRect().width"
+    assert clean.evaluate(width) == min(1160, clean.viewport_size["width"])
+    board, below = clean.locator("#canvas .board"), clean.locator(".gr-accordion").first
+    assert abs(board.evaluate(left) - below.evaluate(left)) < 1
+
+
 def test_escape_clears_and_ctrl_z_brings_back(clean):
     draw(clean, SEVEN)
     expect(read(clean)).to_have_text("7")

@@ -263,14 +263,11 @@ def _check(space: Space, settings: Settings) -> None:
     if settings.kind == "CmaEsSampler" and len(settings.directions) > 1:
         raise UserError("CMA-ES takes one objective: give one, or take nsga2, tpe or random for several")
     _function(settings.custom_search_space)
-    from optuna.samplers import BaseSampler
-
-    if not isinstance(settings.sampler, BaseSampler):
-        try:
-            with quiet():
-                _sampler(settings, 0)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"hydra.sweeper.sampler: {error}") from error
+    try:
+        with quiet():
+            _sampler(settings, 0)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"hydra.sweeper.sampler: {error}") from error
 
 
 def definition(space: Space, settings: Settings, which: Sequence[str]) -> dict[str, str]:
