@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from threadpoolctl import threadpool_limits
 
-from mnist_exp.blocks import Float32, Scratch, bilinear, blend, block_size, run_blocks
 from mnist_exp.errors import UserError
+from mnist_exp.process import Float32, Scratch, bilinear, blend, block_size, run_blocks
 
 Images = NDArray[np.uint8]
 # alter(images, rng, result, scratch) writes one altered copy of a block of images into `result`.

@@ -10,7 +10,6 @@ from hydra.errors import CompactHydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from mnist_exp.cpus import cpus
 from mnist_exp.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from mnist_exp.data import Dataset, Source
     from mnist_exp.experiment import Augmentation, Outcome, Report
-    from mnist_exp.progress import Stages
+    from mnist_exp.process import Stages
 
 _HERE = Path(__file__).parent
 # A wheel carries conf/ inside the package, a checkout beside it.
@@ -29,6 +28,12 @@ SPACE = "space"  # in a group's YAML: what a search tries, from keys to sweeps
 SIZES = ("train_size", "val_size", "test_size", "split_seed")
 
 
+def _cpus() -> int:
+    from mnist_exp.process import cpus
+
+    return cpus()
+
+
 def _user_cache() -> str:
     from platformdirs import user_cache_dir
 
@@ -36,7 +41,7 @@ def _user_cache() -> str:
 
 
 # Recorded as `${cpus:}` rather than as a number, so that a run repeated elsewhere uses the cpus it finds there.
-OmegaConf.register_new_resolver("cpus", cpus, replace=True)
+OmegaConf.register_new_resolver("cpus", _cpus, replace=True)
 OmegaConf.register_new_resolver("user_cache", _user_cache, replace=True)
 
 
@@ -64,10 +69,10 @@ class Experiment:
         """Where jobs of one command find features that another has extracted; bounded in size."""
         from joblib import Memory
 
-        from mnist_exp.experiment import full_cache_named
+        from mnist_exp.process import cache_errors_named
 
         folder = self.cache_dir / "features"
-        with full_cache_named(folder):
+        with cache_errors_named(folder):
             memory = Memory(folder, mmap_mode="r", verbose=0)
             memory.reduce_size(bytes_limit=self.cache_bytes)
         return memory

@@ -16,9 +16,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from threadpoolctl import ThreadpoolController
 
-from mnist_exp.blocks import Float32, Scratch, run_blocks
 from mnist_exp.errors import UserError
 from mnist_exp.features import COUNT, Constraints, Deskew, Images, ImageTransformer, upright
+from mnist_exp.process import Float32, Scratch, run_blocks
 
 BLOCK = 32  # images whose patches and responses fit the second-level cache
 ITERATIONS = 12

@@ -1,18 +1,13 @@
 """The walk of the data, as one plain function of plain objects: augment, extract features, fit, evaluate."""
 
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
-import joblib
 import numpy as np
-from filelock import FileLock
 from joblib import Memory
-from joblib._store_backends import CacheWarning
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
@@ -22,7 +17,7 @@ from mnist_exp import models
 from mnist_exp.data import Dataset, Split
 from mnist_exp.errors import UserError
 from mnist_exp.metrics import Predictions, compute_metrics, confusion_matrix, image_log_loss, precision_recall_f1
-from mnist_exp.progress import Stages
+from mnist_exp.process import Stages, computed_once
 from mnist_exp.statistics import Interval, bootstrap_confusion, mean_interval, wilson
 
 
@@ -140,7 +135,7 @@ def _fit(
 ) -> tuple[Pipeline, int]:
     """A function of its own so that the training matrix is gone before the model is written."""
     train, val = dataset.train, dataset.val
-    prepared = _once(memory, prepare, ["train", "n_jobs", "stages"])(
+    prepared = computed_once(memory, prepare, ["train", "n_jobs", "stages"])(
         train.sha256, augment, features, seed, train, n_jobs, Stages()
     )
     stages.seconds |= prepared.seconds
@@ -153,42 +148,10 @@ def _fit(
     return models.assemble(prepared.features, estimator), len(prepared.y)
 
 
-def _once(memory: Memory, function: Callable[..., Any], ignore: list[str]) -> Callable[..., Any]:
-    """Remember what a function returns; of several processes that want the same, one computes and the others wait."""
-    if memory.location is None:
-        return function
-    folder, remembered = Path(memory.location), memory.cache(function, ignore=ignore)
-
-    def call(*arguments: Any) -> Any:
-        with full_cache_named(folder):
-            if remembered.check_call_in_cache(*arguments):
-                return remembered(*arguments)
-            names = function.__code__.co_varnames[: len(arguments)]
-            kept = [argument for name, argument in zip(names, arguments, strict=True) if name not in ignore]
-            folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / f"{joblib.hash(kept)}.lock"):
-                return remembered(*arguments)
-
-    return call
-
-
-@contextmanager
-def full_cache_named(folder: Path) -> Iterator[None]:
-    """Joblib only warns of what it cannot keep, and then fails to find it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", CacheWarning)
-        try:
-            yield
-        except (CacheWarning, OSError) as error:
-            cause = error.__context__ if isinstance(error, CacheWarning) else error
-            raise UserError(
-                f"features cannot be kept in {folder}: {cause}; make room there (cache_gb is how much they may take), "
-                "or name another folder with cache_dir=..."
-            ) from error
-
-
 def _val_features(memory: Memory, features: BaseEstimator, val: Split, n_jobs: int) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = _once(memory, extract, ["images", "n_jobs"])(val.sha256, features, val.images, n_jobs)
+    found: NDArray[np.float32] = computed_once(memory, extract, ["images", "n_jobs"])(
+        val.sha256, features, val.images, n_jobs
+    )
     return found
 
 

@@ -38,7 +38,7 @@ def main() -> None:
 def explore(words: list[str]) -> Path:
     """Compose, load, look, write; returns the folder, a new one for every call."""
     from mnist_exp.config import build, compose
-    from mnist_exp.progress import Stages
+    from mnist_exp.process import Stages
 
     cfg = compose(words)
     experiment = build(cfg)

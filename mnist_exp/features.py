@@ -16,8 +16,8 @@ from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mnist_exp.blocks import Float32, Scratch, bilinear, block_size, run_blocks
 from mnist_exp.errors import UserError
+from mnist_exp.process import Float32, Scratch, bilinear, block_size, run_blocks
 
 Images = NDArray[Any]
 Constraints = dict[str, list[Any]]

@@ -2,6 +2,8 @@
 
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,7 +38,7 @@ class Launch(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Settle `dataset=auto` in the composed configuration and claim the run's folder."""
-        with _mistakes_end_the_command(), read_write(config), open_dict(config):
+        with _starting(), read_write(config), open_dict(config):
             if extra := NEEDS.get(_launcher(config)):
                 raise UserError(f"launcher={extra[0]} is for -m or search=...: leave it out of a single run")
             if config.dataset.name == "auto":
@@ -48,7 +50,7 @@ class Launch(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Do the same for a sweep, through the words from which every job's configuration is composed."""
-        with _mistakes_end_the_command(), read_write(config), open_dict(config):
+        with _starting(), read_write(config), open_dict(config):
             _check_launcher(config)
             words = task_words(config)
             _check_swept(words)
@@ -124,13 +126,16 @@ def _check_swept(words: list[str]) -> None:
             raise UserError(f"{word.input_line}: a search has one value for this; start one command for each")
 
 
-class _mistakes_end_the_command:  # noqa: N801  (reads as the sentence it is)
-    def __enter__(self) -> None:
-        pass
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Let SIGTERM end the command in order from here on, and a mistake end it at once."""
+    from mnist_exp.process import raise_on_sigterm
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, UserError | OSError):
-            raise SystemExit(f"error: {explain(error)}") from error
+    raise_on_sigterm()
+    try:
+        yield
+    except (UserError, OSError) as error:
+        raise SystemExit(f"error: {explain(error)}") from error
 
 
 def task_words(config: DictConfig) -> list[str]:

@@ -6,7 +6,7 @@ own needs no lock on any system, on any shared disk. Looks stay counted when the
 
 from pathlib import Path
 
-from mnist_exp.files import write_json
+from mnist_exp.process import write_json
 from mnist_exp.runs import Run
 
 

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mnist_exp.blocks import Float32
+from mnist_exp.process import Float32
 
 BLOCK = 2000  # rows whose random features exist at a time
 ENOUGH = 150_000  # rows tell the spread; numpy copies them for it

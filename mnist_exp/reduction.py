@@ -8,8 +8,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.extmath import randomized_svd
 
-from mnist_exp.blocks import Float32
 from mnist_exp.features import COUNT, Constraints, Images, ImageTransformer
+from mnist_exp.process import Float32
 
 BLOCK = 2000  # images whose features exist at a time
 

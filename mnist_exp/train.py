@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from mnist_exp.config import CONF, MISTAKES, build, explain
-from mnist_exp.interrupt import Terminated, marked_when_stuck, raise_on_sigterm
 from mnist_exp.launch import launched
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ FELL_BACK = (
 def job(cfg: DictConfig) -> float | list[float]:
     """Run one job and leave its folder; returns the score that a search maximises."""
     from mnist_exp.claim import claim_job
+    from mnist_exp.process import marked_when_stuck
     from mnist_exp.runs import Run, point_latest
 
     started = time.perf_counter()
@@ -39,7 +40,7 @@ def job(cfg: DictConfig) -> float | list[float]:
     run = Run(folder) if single else claim_job(folder)
     searching = not single and cfg.get("search") is not None
     try:
-        with run.recording(), marked_when_stuck(run):
+        with run.recording(), marked_when_stuck(partial(run.finish, "interrupted")):
             score = _try(cfg, run, started) if searching else _train(cfg, run, started, single)
     except MISTAKES as error:
         if not single:  # a grid goes on; a single run's message is the last thing it says
@@ -57,7 +58,7 @@ def _try(cfg: DictConfig, run: "Run", started: float) -> float | list[float]:
 
 
 def _train(cfg: DictConfig, run: "Run", started: float, single: bool) -> float:
-    from mnist_exp.progress import Stages
+    from mnist_exp.process import Stages
     from mnist_exp.report.record import record, show_summary
 
     experiment = build(cfg)
@@ -76,7 +77,6 @@ def main() -> None:
     """Run the command line; mistakes end in one short message, and stdout carries the folder alone."""
     tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands its exceptions on instead of printing them
-    raise_on_sigterm()
     try:
         job()
         failed = None
@@ -85,6 +85,8 @@ def main() -> None:
             raise
         failed = f"error: {explain(error)}"
     except KeyboardInterrupt as error:
+        from mnist_exp.process import Terminated
+
         sys.exit(143 if isinstance(error, Terminated) else 130)
     finally:
         _end(launched.folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mnist_exp.cpus import cpus, divided
+from mnist_exp.process import cpus, divided
 from mnist_exp.runs import find_runs
 
 ROOT = Path(__file__).parents[1]

@@ -86,7 +86,7 @@ def test_a_grid_of_four_completes_and_threads_follow_the_cpus_given(start):
     runs = find_runs(start.home / "sweep")
     assert [run.state for run in runs] == ["completed"] * 4
     assert (start.home / "outputs" / "latest").resolve() in [run.path for run in runs]
-    code = "from mnist_exp.cpus import cpus; print(cpus())"
+    code = "from mnist_exp.process import cpus; print(cpus())"
     assert slurm_says("srun", "--cpus-per-task=1", sys.executable, "-c", code) == ["1"]
 
 

@@ -20,9 +20,8 @@ from hydra_plugins.hydra_joblib_launcher._core import execute_job
 from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
 from joblib.externals.loky import ProcessPoolExecutor
 
-from mnist_exp.cpus import cpus, divided
 from mnist_exp.errors import UserError
-from mnist_exp.interrupt import Terminated, raise_on_sigterm
+from mnist_exp.process import Terminated, cpus, divided, raise_on_sigterm
 from mnist_exp.runs import find_runs
 
 log = logging.getLogger(__name__)

@@ -16,9 +16,8 @@ from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLaunche
 from omegaconf import OmegaConf, open_dict
 from submitit.core.utils import FailedJobError, UncompletedJobError
 
-from mnist_exp.cpus import forget_share
 from mnist_exp.errors import JobLost, LaunchRefused, UserError
-from mnist_exp.interrupt import raise_on_sigterm
+from mnist_exp.process import forget_share, raise_on_sigterm
 from mnist_exp.runs import Run, redact
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mnist_exp.drawing import Ink
 from mnist_exp.errors import UserError
-from mnist_exp.files import write_atomic
+from mnist_exp.process import write_atomic
 from mnist_exp.recognition import Answer
 
 MAX_BYTES = 50_000_000

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mnist_exp.data._dataset import Images
-from mnist_exp.files import write_atomic
+from mnist_exp.process import write_atomic
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from threading import Event, Thread
 from typing import Any
 
-from mnist_exp.data._progress import progress_bar
 from mnist_exp.errors import UserError
+from mnist_exp.process import progress_bar
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from mnist_exp.data._dataset import Images, Labels, Part, Source
 from mnist_exp.data._download import DownloadError, Mirrors
 from mnist_exp.data._idx import FILES, IMAGES, LABELS, Digest, cached_idx, find_idx, paired, parse_idx
 from mnist_exp.errors import UserError
-from mnist_exp.files import write_atomic
+from mnist_exp.process import write_atomic
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from mnist_exp.comparison import (
 )
 from mnist_exp.data import Images
 from mnist_exp.errors import UserError
-from mnist_exp.files import write_text
+from mnist_exp.process import write_text
 from mnist_exp.report.charts import Scale, cost_chart, strips
 from mnist_exp.report.page import render
 from mnist_exp.report.pairs import Compared, Gallery, compare_pair, read_whole

@@ -12,8 +12,7 @@ from threadpoolctl import threadpool_limits
 from mnist_exp import exploration
 from mnist_exp.data import Dataset, Split
 from mnist_exp.experiment import Augmentation
-from mnist_exp.files import write_bytes, write_text
-from mnist_exp.progress import Stages
+from mnist_exp.process import Stages, write_bytes, write_text
 from mnist_exp.report import explore_figures as figures
 from mnist_exp.report.figures import png
 from mnist_exp.report.page import data_uri, percent, render

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_exp.files import write_bytes, write_text
+from mnist_exp.process import write_bytes, write_text
 from mnist_exp.report.figures import png
 from mnist_exp.report.page import render
 

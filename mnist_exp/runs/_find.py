@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from mnist_exp.errors import UserError
-from mnist_exp.files import link_atomic
+from mnist_exp.process import link_atomic
 from mnist_exp.runs._run import Run
 
 

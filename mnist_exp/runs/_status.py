@@ -17,7 +17,7 @@ from uuid import uuid4
 import psutil
 
 from mnist_exp.errors import Pruned, UserError
-from mnist_exp.files import write_json, write_new
+from mnist_exp.process import write_json, write_new
 from mnist_exp.runs._reading import read_text
 
 SCHEMA = 1

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.table import Table
 
 from mnist_exp.errors import UserError
-from mnist_exp.progress import stderr_console
+from mnist_exp.process import stderr_console
 from mnist_exp.runs import Run, find_runs
 from mnist_exp.search.settings import Settings
 from mnist_exp.search.space import Space

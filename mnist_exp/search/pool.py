@@ -8,8 +8,8 @@ from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
 
-from mnist_exp.cpus import divided
 from mnist_exp.errors import UserError
+from mnist_exp.process import divided
 
 if TYPE_CHECKING:
     from mnist_exp.search.sweep import Task
@@ -65,7 +65,7 @@ def _work(payload: bytes) -> None:
     import cloudpickle
 
     from mnist_exp.config import MISTAKES, explain
-    from mnist_exp.interrupt import raise_on_sigterm
+    from mnist_exp.process import raise_on_sigterm
 
     raise_on_sigterm()
     parent = multiprocessing.parent_process()

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from mnist_exp.errors import UserError
-from mnist_exp.files import write_text
-from mnist_exp.progress import stderr_console
+from mnist_exp.process import stderr_console, write_text
 from mnist_exp.runs import Run
 from mnist_exp.search.claims import Claims, Process
 from mnist_exp.search.settings import Settings

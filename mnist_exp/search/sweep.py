@@ -20,7 +20,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_exp.errors import UserError
-from mnist_exp.files import write_text
+from mnist_exp.process import write_text
 from mnist_exp.runs import redact
 from mnist_exp.search.claims import Claims, Process
 from mnist_exp.search.database import PATIENCE_SECONDS

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mnist_exp.config import Experiment
     from mnist_exp.data import Dataset
     from mnist_exp.experiment import Interim, Outcome
-    from mnist_exp.progress import Stages
+    from mnist_exp.process import Stages
 
 VALIDATION_SHARE = 6  # a search sets a sixth of the training data aside
 TIMES = ("load_s", "augment_s", "features_s", "fit_s", "predict_s", "total_s", "predict_us_per_image")
@@ -89,7 +89,7 @@ def _sixth(config: DictConfig) -> int:
 def run_trial(cfg: DictConfig, run: Run, started: float) -> float | list[float]:
     """Fit and score one configuration of a search; returns the value of its metric, or of each."""
     from mnist_exp.config import build
-    from mnist_exp.progress import Stages
+    from mnist_exp.process import Stages
     from mnist_exp.report.record import record, record_trial
 
     names = metrics_of(cfg)

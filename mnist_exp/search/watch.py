@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from mnist_exp.progress import stderr_console
+from mnist_exp.process import stderr_console
 from mnist_exp.search.claims import ERROR, LOST, Claims, finished, killed
 from mnist_exp.search.settings import Settings
 

@@ -4,13 +4,9 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from mnist_exp.runs import Run
 
 GRACE_SECONDS = 5.0
 
@@ -29,8 +25,8 @@ def raise_on_sigterm() -> None:
 
 
 @contextmanager
-def marked_when_stuck(run: "Run") -> Iterator[None]:
-    """Mark the run interrupted and leave if a signal has not reached Python after a grace period.
+def marked_when_stuck(mark: Callable[[str], None]) -> Iterator[None]:
+    """Call `mark` with the reason, and leave, if a signal has not reached Python after a grace period.
 
     Python handles a signal between two bytecodes of its main thread; libsvm may hold that for minutes, and a scheduler
     kills after 30 s. The wake-up descriptor is written at once, and a thread can read it.
@@ -41,7 +37,7 @@ def marked_when_stuck(run: "Run") -> Iterator[None]:
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     over = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(run, reader, over), daemon=True, name="signals")
+    watcher = threading.Thread(target=_watch, args=(mark, reader, over), daemon=True, name="signals")
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     watcher.start()
     try:
@@ -54,8 +50,8 @@ def marked_when_stuck(run: "Run") -> Iterator[None]:
         reader.close()
 
 
-def _watch(run: "Run", reader: socket.socket, over: threading.Event) -> None:
+def _watch(mark: Callable[[str], None], reader: socket.socket, over: threading.Event) -> None:
     while number := reader.recv(1):
         if number[0] in (signal.SIGTERM, signal.SIGINT) and not over.wait(GRACE_SECONDS):
-            run.finish("interrupted", f"stopped by {signal.Signals(number[0]).name}")
+            mark(f"stopped by {signal.Signals(number[0]).name}")
             os._exit(128 + number[0])

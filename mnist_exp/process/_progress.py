@@ -55,3 +55,21 @@ class Stages:
             yield lambda share: bar.update(task, total=1.0, completed=share)
         self.seconds[name] = time.perf_counter() - started
         log.info("%-9s %7.2f s  %s", name, self.seconds[name], note)
+
+
+@contextmanager
+def progress_bar(what: str, after_s: float = 1.0) -> Iterator[Callable[[int, int], None]]:
+    """Yield `show(done, total)`, which draws only on a terminal, and nothing in the first `after_s` seconds."""
+    started = time.monotonic()
+    bar = Progress(console=stderr_console(), transient=True, disable=not sys.stderr.isatty())
+    task = bar.add_task(what, total=None)
+
+    def show(done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total or None)
+        if time.monotonic() - started > after_s:
+            bar.start()
+
+    try:
+        yield show
+    finally:
+        bar.stop()
