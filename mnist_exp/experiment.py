@@ -16,9 +16,18 @@ from threadpoolctl import threadpool_limits
 from mnist_exp import models
 from mnist_exp.data import Dataset, Split
 from mnist_exp.errors import UserError
-from mnist_exp.metrics import Predictions, compute_metrics, confusion_matrix, image_log_loss, precision_recall_f1
+from mnist_exp.evaluation import (
+    Interval,
+    Predictions,
+    bootstrap_confusion,
+    compute_metrics,
+    confusion_matrix,
+    image_log_loss,
+    mean_interval,
+    precision_recall_f1,
+    wilson,
+)
 from mnist_exp.process import Stages, computed_once
-from mnist_exp.statistics import Interval, bootstrap_confusion, mean_interval, wilson
 
 
 class Augmentation(Protocol):

@@ -2,7 +2,7 @@
 
 A model gives everything a class. What tells a letter from a digit is its distance to the nearest training image of the
 class that the model named, in principal components of HOG, with what the components leave out; for digits, against its
-distance to the nearest of some letters and scribbles (`strangers`). The limit is read off held-out training images,
+distance to the nearest of some letters and scribbles (`non_digits`). The limit is read off held-out training images,
 redrawn with a sharp pen as visitors draw, so that a known share of real ones is refused.
 Measured on 240 letters of seven handwriting fonts, at 1.5 % of real digits refused: this refuses 76 %, the distance to
 the class alone 61 %. On the 115 letters, signs, scribbles and shapes of scripts/benchmark_drawing.py: 95 % and 80 %.
@@ -18,10 +18,9 @@ from PIL import Image
 from sklearn.decomposition import PCA
 
 from mnist_exp.data import Images, Labels, Split
-from mnist_exp.drawing import SIDE, Ink, drawn_to_mnist, resized
+from mnist_exp.evaluation import nearest
 from mnist_exp.features import Hog, Pixels
-from mnist_exp.nearest import nearest
-from mnist_exp.strangers import strangers
+from mnist_exp.handwriting import SIDE, Ink, drawn_to_mnist, non_digits, resized
 
 MAX_IMAGES, MAX_HELD_OUT = 20_000, 2_000  # three times as many refuse no more letters
 COMPONENTS = 150
@@ -82,7 +81,7 @@ class Neighbours:
         )
         mean, axes = found.mean_.astype(np.float32), found.components_.astype(np.float32)
         codes = ((features - mean) @ axes.T).astype(np.float16)
-        foreign = _features(resized(strangers(seed), images.shape[1:])) if digits else features[:0]
+        foreign = _features(resized(non_digits(seed), images.shape[1:])) if digits else features[:0]
         parts = images, train.labels[kept], mean, axes, codes, ((foreign - mean) @ axes.T).astype(np.float16)
         others = train.images[held_out]
         if strokes and len(held_out) and others.shape[1:] == (SIDE, SIDE):

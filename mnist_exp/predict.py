@@ -94,7 +94,7 @@ def _names(images: Sequence[str]) -> Iterator[str]:
 
 
 def _open(name: str) -> "Image.Image":
-    from mnist_exp.drawing import read_image
+    from mnist_exp.handwriting import read_image
 
     if name == STDIN:
         return read_image(io.BytesIO(sys.stdin.buffer.read()), "standard input")

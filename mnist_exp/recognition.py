@@ -12,11 +12,10 @@ from PIL import Image
 
 from mnist_exp import models
 from mnist_exp.config import load_recorded
-from mnist_exp.drawing import Ink, as_prepared, drawn_to_mnist, photo_to_ink, resized
 from mnist_exp.errors import UserError
+from mnist_exp.handwriting import Ink, as_prepared, drawn_to_mnist, photo_to_ink, resized, split_digits
 from mnist_exp.novelty import Look, Neighbours
 from mnist_exp.runs import Run
-from mnist_exp.segments import split_digits
 
 log = logging.getLogger(__name__)
 

@@ -25,8 +25,8 @@ from rich.table import Table
 
 from mnist_exp import augment
 from mnist_exp.data import load, mnist
+from mnist_exp.evaluation import Predictions
 from mnist_exp.features import Hog
-from mnist_exp.metrics import Predictions
 from mnist_exp.runs import Run
 
 DATA = Path(os.environ.get("MNIST_EXP_DATA", "data")).resolve()

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from joblib import cpu_count
 
+from mnist_exp.evaluation import mean_interval, wilson
 from mnist_exp.process import write_bytes, write_json, write_text
 from mnist_exp.runs import Run
-from mnist_exp.statistics import mean_interval, wilson
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

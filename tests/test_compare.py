@@ -19,7 +19,7 @@ import mnist_exp
 from mnist_exp.compare import main
 from mnist_exp.comparison import compare_runs, print_table, to_json
 from mnist_exp.errors import UserError
-from mnist_exp.metrics import Predictions
+from mnist_exp.evaluation import Predictions
 from mnist_exp.runs import Run, point_latest
 
 N = 2_000

@@ -12,7 +12,7 @@ from PIL import Image
 from mnist_exp.comparison import compare_runs
 from mnist_exp.config import load_recorded
 from mnist_exp.data import digits, load
-from mnist_exp.metrics import Predictions
+from mnist_exp.evaluation import Predictions
 from mnist_exp.report.charts import Scale
 from mnist_exp.report.comparison import comparison_html, write_page
 from mnist_exp.runs import Run

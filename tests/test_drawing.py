@@ -9,8 +9,8 @@ from scipy import ndimage
 from sklearn.neighbors import KNeighborsClassifier
 
 from mnist_exp.data import load, mnist
-from mnist_exp.drawing import image_to_mnist, photo_to_ink, read_image, to_mnist
 from mnist_exp.errors import UserError
+from mnist_exp.handwriting import image_to_mnist, photo_to_ink, read_image, to_mnist
 
 
 @pytest.fixture(scope="module")

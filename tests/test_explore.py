@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_exp.exploration import count_repeats, find_twins, inked_share, project, stroke_width, touching_classes
-from mnist_exp.nearest import nearest
+from mnist_exp.evaluation import (
+    count_repeats,
+    find_twins,
+    inked_share,
+    nearest,
+    project,
+    stroke_width,
+    touching_classes,
+)
 
 ROOT = Path(__file__).parents[1]
 

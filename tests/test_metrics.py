@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from mnist_exp.metrics import Predictions, compute_metrics, confusion_matrix, precision_recall_f1
+from mnist_exp.evaluation import Predictions, compute_metrics, confusion_matrix, precision_recall_f1
 
 
 @pytest.fixture

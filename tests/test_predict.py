@@ -15,12 +15,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mnist_exp import predict as predict_module
 from mnist_exp.errors import UserError
+from mnist_exp.handwriting import non_digits, split_digits
 from mnist_exp.novelty import Neighbours
 from mnist_exp.predict import in_words, predict
 from mnist_exp.recognition import BLANK, STRANGE, Reader
 from mnist_exp.runs import Run
-from mnist_exp.segments import split_digits
-from mnist_exp.strangers import strangers
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +104,7 @@ def test_the_index_is_kept_beside_the_model_and_used_again(sgd, reader, monkeypa
 
 
 def test_an_index_knows_strangers_of_digits_alone(sgd, reader):
-    known, shown = reader.neighbours, strangers()
+    known, shown = reader.neighbours, non_digits()
     assert len(known.strangers) == len(np.unique(shown, axis=0)) == len(shown)
     letters = Neighbours.of(sgd[1].train, strokes=True, digits=False)
     assert len(letters.strangers) == 0

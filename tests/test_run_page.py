@@ -14,11 +14,10 @@ from sklearn.ensemble import RandomForestClassifier
 
 from mnist_exp.augment import none
 from mnist_exp.data import Dataset, Split
+from mnist_exp.evaluation import Predictions, surest_mistakes, suspected_labels
 from mnist_exp.experiment import run_experiment
 from mnist_exp.features import Pixels
-from mnist_exp.label_errors import surest_mistakes, suspected_labels
 from mnist_exp.ledger import count_test_reads, note_test_read
-from mnist_exp.metrics import Predictions
 from mnist_exp.report.record import record
 from mnist_exp.report.run_page import explain_test, rerun_command
 from mnist_exp.report.sprites import COLUMNS, capacity, sprite_sheet

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from mnist_exp.errors import UserError
-from mnist_exp.metrics import Predictions
+from mnist_exp.evaluation import Predictions
 from mnist_exp.process import write_atomic, write_json
 from mnist_exp.runs import STALE_SECONDS, Run, find_runs, open_run, point_latest, redact
 

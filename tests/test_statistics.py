@@ -7,8 +7,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
 
-from mnist_exp.metrics import precision_recall_f1
-from mnist_exp.statistics import (
+from mnist_exp.evaluation import (
     bootstrap_confusion,
     bootstrap_differences,
     detectable_difference,
@@ -17,6 +16,7 @@ from mnist_exp.statistics import (
     mcnemar,
     mean_interval,
     paired_t,
+    precision_recall_f1,
     seeds_needed,
     wilson,
 )

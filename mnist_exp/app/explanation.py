@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_exp.config import load_recorded
-from mnist_exp.drawing import Ink
 from mnist_exp.errors import UserError
+from mnist_exp.handwriting import Ink
 from mnist_exp.recognition import Answer, Reader
 
 PATCH, STEP = 5, 2  # pixels that are blanked at a time: more than a stroke's width

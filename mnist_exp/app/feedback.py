@@ -11,8 +11,8 @@ from uuid import uuid4
 import numpy as np
 from PIL import Image
 
-from mnist_exp.drawing import Ink
 from mnist_exp.errors import UserError
+from mnist_exp.handwriting import Ink
 from mnist_exp.process import write_atomic
 from mnist_exp.recognition import Answer
 

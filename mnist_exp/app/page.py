@@ -19,8 +19,8 @@ from mnist_exp.app.feedback import Feedback
 from mnist_exp.app.pictures import as_drawing, drawing_ink
 from mnist_exp.app.server import Guard, tame
 from mnist_exp.app.shelf import MAX_LOADED, Shelf, describe
-from mnist_exp.drawing import as_prepared, photo_to_ink, read_image
 from mnist_exp.errors import UserError
+from mnist_exp.handwriting import as_prepared, photo_to_ink, read_image
 from mnist_exp.recognition import Answer, Reader
 
 HERE = Path(__file__).parent

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mnist_exp.drawing import Ink, read_image
 from mnist_exp.errors import UserError
+from mnist_exp.handwriting import Ink, read_image
 
 WIDTH, HEIGHT = 420, 300  # the canvas, as in canvas.html
 MAX_TEXT = 400_000  # characters of a drawing's data URI; noise on the whole canvas has fewer

@@ -13,8 +13,8 @@ from mnist_exp.comparison._find import Found, find_answers
 from mnist_exp.comparison._runs import ComparedRun, sort_runs
 from mnist_exp.comparison._seeds import SPLIT_SEED, Group, compare_groups
 from mnist_exp.errors import UserError
+from mnist_exp.evaluation import wilson
 from mnist_exp.runs import Run, SplitName
-from mnist_exp.statistics import wilson
 
 MOST_PAIRED = 100  # runs that all_pairs takes: 4,950 tests
 MOST_REASONS = 10

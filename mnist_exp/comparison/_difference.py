@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from mnist_exp.comparison._answers import MOST_CLASSES, Answers
-from mnist_exp.statistics import (
+from mnist_exp.evaluation import (
     LEVEL,
     Interval,
     detectable_difference,

@@ -17,7 +17,7 @@ from mnist_exp.comparison._compare import Comparison
 from mnist_exp.comparison._difference import Difference
 from mnist_exp.comparison._runs import ComparedRun
 from mnist_exp.comparison._seeds import Group as Recipe
-from mnist_exp.statistics import Interval
+from mnist_exp.evaluation import Interval
 
 STYLES = {"better": "green", "worse": "red"}
 SENTENCES = 10  # verdicts and skipped runs that the table spells out; JSON has all

@@ -6,8 +6,8 @@ from typing import Any
 
 from mnist_exp.comparison._difference import Difference
 from mnist_exp.errors import UserError
+from mnist_exp.evaluation import Interval
 from mnist_exp.runs import Run
-from mnist_exp.statistics import Interval
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from mnist_exp.comparison._answers import Answers
 from mnist_exp.comparison._changes import ABSENT, describe_changes, recipe, text
 from mnist_exp.comparison._difference import ALPHA
 from mnist_exp.errors import UserError
-from mnist_exp.statistics import Interval, holm, mean_interval, paired_t, seeds_needed
+from mnist_exp.evaluation import Interval, holm, mean_interval, paired_t, seeds_needed
 
 FEW_SEEDS = 5  # below that a t interval is valid for normal scatter only, and wide
 SPLIT_SEED = "dataset.split_seed"  # runs that differ in it answered other images, and trained on parts that overlap

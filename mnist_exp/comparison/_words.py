@@ -6,7 +6,7 @@ from mnist_exp.comparison._compare import Comparison
 from mnist_exp.comparison._difference import Difference, Verdict
 from mnist_exp.comparison._runs import ComparedRun
 from mnist_exp.comparison._seeds import FEW_SEEDS, SPLIT_SEED, Group
-from mnist_exp.statistics import Interval
+from mnist_exp.evaluation import Interval
 
 
 def percent(share: float, interval: Interval | None) -> str:

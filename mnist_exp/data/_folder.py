@@ -14,8 +14,8 @@ from mnist_exp.data._cache import cached_array, identify
 from mnist_exp.data._dataset import Images, Labels, Part, Source
 from mnist_exp.data._sources import given_folder
 from mnist_exp.data._splits import part_rows
-from mnist_exp.drawing import SIDE, image_to_mnist, read_image
 from mnist_exp.errors import UserError
+from mnist_exp.handwriting import SIDE, image_to_mnist, read_image
 from mnist_exp.process import progress_bar
 
 log = logging.getLogger(__name__)

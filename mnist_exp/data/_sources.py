@@ -8,8 +8,8 @@ import numpy as np
 from mnist_exp.data._dataset import Images, Labels, Part, Source
 from mnist_exp.data._idx import FILES, IMAGES, LABELS, cached_idx, find_idx, paired
 from mnist_exp.data._splits import part_rows
-from mnist_exp.drawing import to_mnist
 from mnist_exp.errors import UserError
+from mnist_exp.handwriting import to_mnist
 
 DIGITS_TEST_SHARE = 500 / 1797
 

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from mnist_exp.comparison import ComparedRun, Group
-from mnist_exp.statistics import Interval
+from mnist_exp.evaluation import Interval
 
 MOST_TICKS = 5
 MOST_LABELS = 6  # marks that bear a name; of more, names would cover each other

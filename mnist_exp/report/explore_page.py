@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from mnist_exp import exploration
+from mnist_exp import evaluation
 from mnist_exp.data import Dataset, Split
 from mnist_exp.experiment import Augmentation
 from mnist_exp.process import Stages, write_bytes, write_text
@@ -54,7 +54,7 @@ class Explorer:
                 augmentation = self._augmentation()
             with stages("project", "principal components"):
                 test = self.dataset.test
-                train_projected, test_projected = exploration.project(
+                train_projected, test_projected = evaluation.project(
                     self.dataset.train.images, test.images if test else None
                 )
             made = []
@@ -110,7 +110,7 @@ class Explorer:
 
     def _means(self) -> Section:
         train = self.dataset.train
-        mean, spread = exploration.class_pictures(train.images, train.labels, len(self._classes))
+        mean, spread = evaluation.class_pictures(train.images, train.labels, len(self._classes))
         text = (
             "Bright in the spread (twice the standard deviation): where images of a class differ in slant, size, form."
         )
@@ -121,7 +121,7 @@ class Explorer:
 
     def _ink(self) -> Section:
         train = self.dataset.train
-        ink, width = exploration.ink(train.images), exploration.stroke_width(train.images)
+        ink, width = evaluation.mean_ink(train.images), evaluation.stroke_width(train.images)
         low, middle, high = np.percentile(width, [5, 50, 95])
         text = (
             f"Half of the images have strokes thinner than {middle:.1f} pixels, nine in ten between {low:.1f} and "
@@ -133,7 +133,7 @@ class Explorer:
         return Section("Ink and strokes", [text], [self._picture("ink", "stroke width and mean grey by class", figure)])
 
     def _pixels(self) -> Section:
-        share = exploration.inked_share(self.dataset.train.images)
+        share = evaluation.inked_share(self.dataset.train.images)
         still, rare = np.count_nonzero(share == 0), np.count_nonzero((share > 0) & (share < 1e-3))
         text = (
             f"{still} of {share.size} pixels are empty in every training image and tell nothing; "
@@ -167,10 +167,10 @@ class Explorer:
 
     def _touching(self, projected: NDArray[np.float32]) -> Section:
         train = self.dataset.train
-        share, pairs = exploration.touching_classes(projected, train.labels, len(self._classes), self._rng())
+        share, pairs = evaluation.touching_classes(projected, train.labels, len(self._classes), self._rng())
         names = [f"{self._classes[a]} and {self._classes[b]}" for a, b in (pair.classes for pair in pairs)]
         text = (
-            f"Of the {exploration.NEIGHBOURS} training images nearest to each (on {projected.shape[1]} principal "
+            f"Of the {evaluation.NEIGHBOURS} training images nearest to each (on {projected.shape[1]} principal "
             f"components), those of another class say what will be hard to tell apart: {', '.join(names[:3])}. "
             "The second picture shows the closest pairs across each border."
         )
@@ -191,15 +191,15 @@ class Explorer:
 
     def _twins(self, test: Split, train_projected: NDArray[np.float32], test_projected: NDArray[np.float32]) -> Section:
         train = self.dataset.train
-        twins = exploration.find_twins(train.images, test.images, train_projected, test_projected)
-        near = int(np.count_nonzero(twins.distance < exploration.TWIN))
-        repeats = exploration.count_repeats(train.images, test.images)
-        within = exploration.count_repeats(train.images) + exploration.count_repeats(test.images)
+        twins = evaluation.find_twins(train.images, test.images, train_projected, test_projected)
+        near = int(np.count_nonzero(twins.distance < evaluation.TWIN))
+        repeats = evaluation.count_repeats(train.images, test.images)
+        within = evaluation.count_repeats(train.images) + evaluation.count_repeats(test.images)
         disagree = np.count_nonzero((test.labels[twins.test] != train.labels[twins.train])[:near])
         text = (
             f"{repeats - within} test images are, pixel for pixel, training images, and {within} images repeat another "
             f"of their own split. {near:,} of {len(test):,} test images differ from a training image by less than "
-            f"{exploration.TWIN:.0%} of their own length ({disagree} of these with another label). Below: the closest "
+            f"{evaluation.TWIN:.0%} of their own length ({disagree} of these with another label). Below: the closest "
             "pair of each class, the test image on the left, and that share: the same drawing in both splits makes "
             "figures too good; two plain strokes that are alike do not."
         )

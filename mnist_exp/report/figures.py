@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_exp.metrics import Predictions
+from mnist_exp.evaluation import Predictions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,11 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_exp.errors import UserError
-from mnist_exp.metrics import Predictions, confusion_matrix, precision_recall_f1
+from mnist_exp.evaluation import (
+    Interval,
+    Predictions,
+    bootstrap_differences,
+    confusion_matrix,
+    difference_interval,
+    precision_recall_f1,
+)
 from mnist_exp.report.charts import Scale, in_points
 from mnist_exp.report.page import NO_BREAK_SPACE
 from mnist_exp.runs import Run, SplitName
-from mnist_exp.statistics import Interval, bootstrap_differences, difference_interval
 
 SEED = 0  # of the bootstrap: the same folders give the same page
 

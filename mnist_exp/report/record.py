@@ -11,15 +11,14 @@ from typing import Any
 from rich.table import Table
 
 from mnist_exp.data import Dataset, Split
+from mnist_exp.evaluation import Predictions, confusion_matrix, precision_recall_f1, wilson
 from mnist_exp.experiment import Outcome
 from mnist_exp.ledger import note_test_read
-from mnist_exp.metrics import Predictions, confusion_matrix, precision_recall_f1
 from mnist_exp.process import stderr_console
 from mnist_exp.report.environment import describe_environment, package_versions
 from mnist_exp.report.figures import confusion_figure, errors_figure, frequent_confusions, png
 from mnist_exp.report.run_page import explain_test, run_html
 from mnist_exp.runs import Run, find_runs
-from mnist_exp.statistics import wilson
 
 
 def record(

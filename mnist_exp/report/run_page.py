@@ -9,13 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_exp.data import Dataset, Images, Split
-from mnist_exp.label_errors import AGREEING, NEIGHBOURS, searched, suspected_labels
-from mnist_exp.metrics import Predictions, calibration_bins, confusion_matrix, precision_recall_f1
+from mnist_exp.evaluation import (
+    AGREEING,
+    NEIGHBOURS,
+    Predictions,
+    calibration_bins,
+    confusion_matrix,
+    precision_recall_f1,
+    searched,
+    suspected_labels,
+    wilson,
+)
 from mnist_exp.report.figures import confidence_text, frequent_confusions
 from mnist_exp.report.page import NO_BREAK_SPACE, percent, render
 from mnist_exp.report.sprites import capacity, sprite_sheet
 from mnist_exp.runs import Run, redact
-from mnist_exp.statistics import wilson
 
 CONFUSIONS = 8  # rows of examples
 PER_CONFUSION = 8

@@ -15,7 +15,7 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from mnist_exp.errors import UserError
-from mnist_exp.metrics import Predictions
+from mnist_exp.evaluation import Predictions
 from mnist_exp.process import write_atomic, write_bytes, write_json, write_text
 from mnist_exp.runs._reading import check_size, parse_yaml, parts, read_text
 from mnist_exp.runs._status import Lifetime

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_exp.data import Dataset, Split
+from mnist_exp.evaluation import Predictions
 from mnist_exp.experiment import Outcome, summarize
-from mnist_exp.metrics import Predictions
 
 
 def split_folds(dataset: Dataset, folds: int, split_seed: int) -> Iterator[Dataset]:

@@ -27,7 +27,7 @@ SMALLER_IS_BETTER = ("log_loss", "ece", "bytes", *TIMES)
 
 def metrics_of(cfg: DictConfig) -> list[str]:
     """The metrics that a search is for; UserError for one that does not exist or looks at the test set."""
-    from mnist_exp.metrics import Metrics
+    from mnist_exp.evaluation import Metrics
 
     wanted = cfg.search.metric
     names = list(wanted) if OmegaConf.is_list(wanted) else [wanted]

@@ -1,13 +1,16 @@
 """Which labels of a test set may be wrong: a suspicion for a person to look at; nothing is relabelled or left out."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_exp.data import Images, Split
-from mnist_exp.metrics import Predictions
-from mnist_exp.nearest import nearest
+from mnist_exp.evaluation._metrics import Predictions
+from mnist_exp.evaluation._nearest import nearest
+
+if TYPE_CHECKING:
+    from mnist_exp.data import Images, Split
 
 NEIGHBOURS = 5
 AGREEING = 4  # of these must side with the model
@@ -23,7 +26,7 @@ class Suspect:
     agreeing: int  # how many of the `NEIGHBOURS` nearest training images carry the predicted class
 
 
-def suspected_labels(predictions: Predictions, images: Images, train: Split) -> list[Suspect]:
+def suspected_labels(predictions: Predictions, images: "Images", train: "Split") -> list[Suspect]:
     """The surest mistakes whose nearest training images side with the model, surest first.
 
     The nearest are those of least Euclidean distance between pixels, which knows nothing of the model. What is found so
@@ -50,7 +53,7 @@ def surest_mistakes(predictions: Predictions) -> NDArray[np.int64]:
     return wrong[np.argsort(-preference, kind="stable")]
 
 
-def nearest_labels(images: Images, train: Split) -> NDArray[np.int64]:
+def nearest_labels(images: "Images", train: "Split") -> NDArray[np.int64]:
     """Labels (n, NEIGHBOURS) of the training images nearest to each of `images` (n, h, w), by pixels."""
     stride = _stride(train)
     labels = train.labels[::stride]
@@ -58,10 +61,10 @@ def nearest_labels(images: Images, train: Split) -> NDArray[np.int64]:
     return np.asarray(labels[nearest(images.reshape(len(images), -1), rows, NEIGHBOURS)[0]])
 
 
-def searched(train: Split) -> int:
+def searched(train: "Split") -> int:
     """Among how many training images neighbours are looked for."""
     return len(train.labels[:: _stride(train)])
 
 
-def _stride(train: Split) -> int:
+def _stride(train: "Split") -> int:
     return -(-len(train) // TRAINING_IMAGES)

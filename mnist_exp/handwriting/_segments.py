@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mnist_exp.drawing import Ink
+from mnist_exp.handwriting._drawing import Ink
 
 FRAGMENT = 0.45  # of the tallest part's height: what is lower is a bar, a dot or a broken-off end, no digit
 OVERLAP = 0.35  # of the narrower part's width: ink one above the other is one character

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 
-from mnist_exp.data import Images, Labels
-from mnist_exp.nearest import nearest
+from mnist_exp.evaluation._nearest import nearest
+
+if TYPE_CHECKING:
+    from mnist_exp.data import Images, Labels
 
 COMPONENTS = 64
 TWIN = 0.25  # a distance between two images below this share of the length of one: nearly the same
@@ -19,12 +21,12 @@ _BLOCK = 2_000
 Float64 = NDArray[np.float64]
 
 
-def ink(images: Images) -> Float64:
+def mean_ink(images: "Images") -> Float64:
     """Mean grey of each image (n,), 0 to 1."""
     return np.concatenate([block.mean(axis=(1, 2), dtype=np.float64) for block in _blocks(images)])
 
 
-def stroke_width(images: Images) -> Float64:
+def stroke_width(images: "Images") -> Float64:
     """Mean width of the strokes of each image (n,), in pixels; 0 where there is no ink.
 
     A stroke of length L and width w has the area L w and an edge of about 2 L, and the total variation of a picture is
@@ -41,17 +43,19 @@ def _stroke_width(images: NDArray[np.float32]) -> Float64:
     return np.asarray(2 * area / np.maximum(edge, 1e-9))
 
 
-def _blocks(images: Images) -> Iterator[NDArray[np.float32]]:
+def _blocks(images: "Images") -> Iterator[NDArray[np.float32]]:
     for start in range(0, len(images), _BLOCK):
         yield np.divide(images[start : start + _BLOCK], 255, dtype=np.float32)
 
 
-def inked_share(images: Images) -> Float64:
+def inked_share(images: "Images") -> Float64:
     """The share of the images with any ink at each pixel (h, w); where it is 0, a pixel never varies."""
     return np.asarray(np.count_nonzero(images, axis=0) / len(images))
 
 
-def class_pictures(images: Images, labels: Labels, n_classes: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def class_pictures(
+    images: "Images", labels: "Labels", n_classes: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and standard deviation of every class's images (k, h, w), in grey levels."""
     groups = [images[labels == number] for number in range(n_classes)]
     mean, spread = (
@@ -60,8 +64,10 @@ def class_pictures(images: Images, labels: Labels, n_classes: int) -> tuple[NDAr
     return mean, spread
 
 
-def project(train: Images, test: Images | None) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+def project(train: "Images", test: "Images | None") -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Both splits on the training images' first principal components (n, d), the most telling first."""
+    from sklearn.decomposition import PCA
+
     rows = train.reshape(len(train), -1).astype(np.float32)
     components = min(COMPONENTS, *rows.shape)
     pca = PCA(components, svd_solver="covariance_eigh").fit(rows)
@@ -79,7 +85,7 @@ class Twins:
 
 
 def find_twins(
-    train: Images, test: Images, train_projected: NDArray[np.float32], test_projected: NDArray[np.float32]
+    train: "Images", test: "Images", train_projected: NDArray[np.float32], test_projected: NDArray[np.float32]
 ) -> Twins:
     """For every test image the training image nearest to it on the principal components, measured by all its pixels.
 
@@ -96,7 +102,7 @@ def find_twins(
     return Twins(order, found[order], distance[order])
 
 
-def count_repeats(*splits: Images) -> int:
+def count_repeats(*splits: "Images") -> int:
     """How many images are, pixel for pixel, the repetition of another one of these splits."""
     seen = {image.tobytes() for images in splits for image in images}
     return sum(map(len, splits)) - len(seen)
@@ -112,7 +118,7 @@ class TouchingClasses:
 
 
 def touching_classes(
-    projected: NDArray[np.float32], labels: Labels, n_classes: int, rng: np.random.Generator, n_pairs: int = 4
+    projected: NDArray[np.float32], labels: "Labels", n_classes: int, rng: np.random.Generator, n_pairs: int = 4
 ) -> tuple[Float64, list[TouchingClasses]]:
     """Which share of an image's nearest training images are of which class (k, k), and all pairs, hardest first.
 

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from scipy.interpolate import make_interp_spline
 
-from mnist_exp.drawing import Ink, drawn_to_mnist
+from mnist_exp.handwriting._drawing import Ink, drawn_to_mnist
 
 LETTERS, SCRIBBLES = 1_000, 500  # four times as many refuse no more
 CHARACTERS = "ACEFGHJKLMNPQRTUVWXYadefhkmnprtuvwxy?&#@%+*=$<"  # none that a hand might write for a digit, as O, l or S
@@ -22,7 +21,7 @@ _MARGIN = 12  # px from the paper's edge that scribbles keep
 
 
 @cache
-def strangers(seed: int = 0) -> Ink:
+def non_digits(seed: int = 0) -> Ink:
     """Letters, signs and scribbles of all kinds (n, 28, 28), brought to MNIST's look as drawings are."""
     rng = np.random.default_rng(seed)
     pictures = [_letter(rng) for _ in range(LETTERS)] + [_scribble(rng) for _ in range(SCRIBBLES)]
@@ -67,5 +66,7 @@ def _scribble(rng: np.random.Generator) -> Image.Image:
 
 def _curve(knots: NDArray[np.float64]) -> NDArray[np.float64]:
     """A smooth way through points (n, 2)."""
+    from scipy.interpolate import make_interp_spline
+
     times = np.linspace(0, 1, len(knots))
     return np.asarray(make_interp_spline(times, knots)(np.linspace(0, 1, 80)))
