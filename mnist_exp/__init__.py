@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Run", "__version__", "compare_runs", "find_runs"]
 
-_HOMES = {"Run": "mnist_exp.runs", "find_runs": "mnist_exp.runs", "compare_runs": "mnist_exp.comparison"}
+_HOMES = {
+    "Run": "mnist_exp.runs",
+    "find_runs": "mnist_exp.runs",
+    "compare_runs": "mnist_exp.comparison",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,9 +1,11 @@
-"""Augmentation: more training images from the ones there are, as pure functions of images and a random generator.
+"""Augmentation: more training images from the ones there are, as pure functions of images and a
+random generator.
 
-Every choice has one form: `f(images, rng, *, <options>, n_jobs=1)` takes uint8 images (n, h, w) of any size and returns
-uint8 (m * n, h, w): the originals, then altered copy 1 of all images, then copy 2, so that the labels are
-`np.tile(labels, m)`. Random ones work in blocks of a fixed size, each with a random stream of its own, so that any
-number of threads gives the same images. What comes into a picture from outside is 0.
+Every choice has one form: `f(images, rng, *, <options>, n_jobs=1)` takes uint8 images (n, h, w) of
+any size and returns uint8 (m * n, h, w): the originals, then altered copy 1 of all images, then
+copy 2, so that the labels are `np.tile(labels, m)`. Random ones work in blocks of a fixed size,
+each with a random stream of its own, so that any number of threads gives the same images. What
+comes into a picture from outside is 0.
 """
 
 import itertools
@@ -30,7 +32,12 @@ def none(images: Images, rng: np.random.Generator, *, n_jobs: int = 1) -> Images
 
 
 def shift(
-    images: Images, rng: np.random.Generator, *, pixels: int = 1, diagonal: bool = False, n_jobs: int = 1
+    images: Images,
+    rng: np.random.Generator,
+    *,
+    pixels: int = 1,
+    diagonal: bool = False,
+    n_jobs: int = 1,
 ) -> Images:
     """Add the images moved up, left, right and down (5x), or in all eight directions (9x).
 
@@ -45,17 +52,28 @@ def shift(
     directions.remove((0, 0))
     result = np.zeros((1 + len(directions), *images.shape), np.uint8)
     result[0] = images
-    kept = {-1: slice(pixels, None), 0: slice(None), 1: slice(None, -pixels)}  # what stays in the picture, by direction
+    kept = {
+        -1: slice(pixels, None),
+        0: slice(None),
+        1: slice(None, -pixels),
+    }  # what stays in the picture, by direction
     for moved, (down, right) in zip(result[1:], directions, strict=True):
         moved[:, kept[-down], kept[-right]] = images[:, kept[down], kept[right]]
     return result.reshape(-1, height, width)
 
 
 def rotate(
-    images: Images, rng: np.random.Generator, *, degrees: float = 15, copies: int = 4, n_jobs: int = 1
+    images: Images,
+    rng: np.random.Generator,
+    *,
+    degrees: float = 15,
+    copies: int = 4,
+    n_jobs: int = 1,
 ) -> Images:
     """Add copies turned about the centre, uniformly within ± `degrees`."""
-    return affine(images, rng, degrees=degrees, scale=0, shear=0, translation=0, copies=copies, n_jobs=n_jobs)
+    return affine(
+        images, rng, degrees=degrees, scale=0, shear=0, translation=0, copies=copies, n_jobs=n_jobs
+    )
 
 
 def affine(
@@ -69,7 +87,8 @@ def affine(
     copies: int = 4,
     n_jobs: int = 1,
 ) -> Images:
-    """Add copies resized, slanted and turned about the centre and moved, each uniformly within ± its option.
+    """Add copies resized, slanted and turned about the centre and moved, each uniformly within ±
+    its option.
 
     Rotation `degrees` and `shear`, the slant of upright strokes, are angles in degrees; `scale` is a share (0.1: from
     0.9 to 1.1 times as large); `translation` is in pixels.
@@ -79,36 +98,55 @@ def affine(
     _number("scale", scale, 0, 0.95)
     _number("shear", shear, 0, 80)
     _number("translation", translation, 0, max(height, width))
-    y, x = (np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2) for size in (height, width))
+    y, x = (
+        np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2) for size in (height, width)
+    )
 
     def alter(images: Images, rng: np.random.Generator, result: Images, scratch: Scratch) -> None:
         turn, slant, size, down, right = rng.uniform(-1, 1, (5, len(images), 1)).astype(np.float32)
-        angle, slope, size = np.deg2rad(turn * degrees), np.tan(np.deg2rad(slant * shear)), 1 + size * scale
+        angle, slope, size = (
+            np.deg2rad(turn * degrees),
+            np.tan(np.deg2rad(slant * shear)),
+            1 + size * scale,
+        )
         sin, cos = np.sin(angle) / size, np.cos(angle) / size
         # Where each pixel comes from: the inverse of resize, then slant, then turn, then move.
         dy, dx = y - down * translation, x - right * translation
         rows, cols = scratch("rows", images.shape), scratch("cols", images.shape)
         np.add((cos * dy - y[0])[:, :, None], (-sin * dx)[:, None, :], out=rows)
-        np.add(((sin - slope * cos) * dy - x[0])[:, :, None], ((cos + slope * sin) * dx)[:, None, :], out=cols)
+        np.add(
+            ((sin - slope * cos) * dy - x[0])[:, :, None],
+            ((cos + slope * sin) * dx)[:, None, :],
+            out=cols,
+        )
         _round(bilinear(images, rows, cols, scratch), result)
 
     return _with_copies(images, rng, copies, n_jobs, alter)
 
 
 def elastic(
-    images: Images, rng: np.random.Generator, *, alpha: float = 18, sigma: float = 4, copies: int = 4, n_jobs: int = 1
+    images: Images,
+    rng: np.random.Generator,
+    *,
+    alpha: float = 18,
+    sigma: float = 4,
+    copies: int = 4,
+    n_jobs: int = 1,
 ) -> Images:
-    """Add copies whose pixels are displaced by smooth random fields (Simard, Steinkraus & Platt 2003, section 2).
+    """Add copies whose pixels are displaced by smooth random fields (Simard, Steinkraus & Platt
+    2003, section 2).
 
-    A field is uniform noise in ±1, smoothed by a Gaussian of `sigma` pixels and multiplied by `alpha`; away from the
-    border its standard deviation is alpha / (sigma * sqrt(12 * pi)) pixels: 0.7 here, 1.4 with the paper's alpha of 34.
+    A field is uniform noise in ±1, smoothed by a Gaussian of `sigma` pixels and multiplied by
+    `alpha`; away from the border its standard deviation is alpha / (sigma * sqrt(12 * pi)) pixels:
+    0.7 here, 1.4 with the paper's alpha of 34.
     """
     height, width = _size(images)
     _number("alpha", alpha, 0)
     _number("sigma", sigma, 0.1)
     # As matrices, because a product with them is several times faster than a convolution line by line.
     smooth_rows, smooth_cols = (
-        gaussian_filter1d(np.eye(size, dtype=np.float32), sigma, mode="constant") for size in (height, width)
+        gaussian_filter1d(np.eye(size, dtype=np.float32), sigma, mode="constant")
+        for size in (height, width)
     )
     smooth_rows = smooth_rows * np.float32(2 * alpha)
     y, x = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)
@@ -128,7 +166,12 @@ def elastic(
 
 
 def morph(
-    images: Images, rng: np.random.Generator, *, strength: float = 0.5, copies: int = 4, n_jobs: int = 1
+    images: Images,
+    rng: np.random.Generator,
+    *,
+    strength: float = 0.5,
+    copies: int = 4,
+    n_jobs: int = 1,
 ) -> Images:
     """Add copies with thinner or thicker strokes.
 
@@ -158,9 +201,17 @@ def morph(
 
 
 def noise(
-    images: Images, rng: np.random.Generator, *, std: float = 16, amount: float = 0, copies: int = 4, n_jobs: int = 1
+    images: Images,
+    rng: np.random.Generator,
+    *,
+    std: float = 16,
+    amount: float = 0,
+    copies: int = 4,
+    n_jobs: int = 1,
 ) -> Images:
-    """Add copies with Gaussian noise of `std` grey levels, and a share `amount` of the pixels turned black or white."""
+    """Add copies with Gaussian noise of `std` grey levels, and a share `amount` of the pixels
+    turned black or white.
+    """
     _size(images)
     _number("std", std, 0)
     _number("amount", amount, 0, 1)
@@ -180,7 +231,9 @@ def noise(
 
 
 def chain(images: Images, rng: np.random.Generator, *, n_jobs: int = 1, **steps: Any) -> Images:
-    """Apply steps in the order given, each to all that the one before returned, so that their copies multiply."""
+    """Apply steps in the order given, each to all that the one before returned, so that their
+    copies multiply.
+    """
     _size(images)
     for name, step in steps.items():
         if not callable(step):
@@ -189,7 +242,9 @@ def chain(images: Images, rng: np.random.Generator, *, n_jobs: int = 1, **steps:
     return images
 
 
-def _with_copies(images: Images, rng: np.random.Generator, copies: int, n_jobs: int, alter: Alter) -> Images:
+def _with_copies(
+    images: Images, rng: np.random.Generator, copies: int, n_jobs: int, alter: Alter
+) -> Images:
     _number("copies", copies, 1, whole=True)
     n, height, width = images.shape
     size = block_size(height, width)
@@ -214,14 +269,21 @@ def _round(grey: Float32, result: Images) -> None:
 def _size(images: Images) -> tuple[int, int]:
     """Return height and width of uint8 images (n, h, w)."""
     if images.ndim != 3 or images.dtype != np.uint8:
-        raise ValueError(f"augmentation takes uint8 images (n, h, w), not {images.dtype} of shape {images.shape}")
+        raise ValueError(
+            f"augmentation takes uint8 images (n, h, w), not {images.dtype} of shape {images.shape}"
+        )
     return images.shape[1], images.shape[2]
 
 
 def _number(name: str, value: Any, low: float, high: float = np.inf, whole: bool = False) -> None:
     """Refuse an option that is not a finite number from `low` to `high`."""
     kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high or value == np.inf:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, kinds)
+        or not low <= value <= high
+        or value == np.inf
+    ):
         kind = "a whole number" if whole else "a number"
         span = f"of at least {low}" if high == np.inf else f"from {low} to {high}"
         raise UserError(f"augment.{name} must be {kind} {span}, not {value!r}")

@@ -1,4 +1,6 @@
-"""`python -m mnist_exp.compare PATH...`: say whether B is better than A, on what, and how sure that is."""
+"""`python -m mnist_exp.compare PATH...`: say whether B is better than A, on what, and how sure that
+is.
+"""
 
 import argparse
 import json
@@ -25,7 +27,7 @@ def main() -> None:
         comparison = _compare(arguments)
         _show(comparison, arguments.format)
         if arguments.html:
-            from mnist_exp.report.comparison import write_page
+            from mnist_exp.report.comparison_page import write_page
 
             write_page(comparison, arguments.html)
             print(f"page: {arguments.html}", file=sys.stderr)
@@ -41,8 +43,17 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mnist_exp.compare", description=__doc__)
     add = parser.add_argument
-    add("paths", metavar="PATH", nargs="+", help="a run, a sweep, a folder above them, a pattern, or latest")
-    add("--baseline", metavar="RUN", help="what the others are compared with; default: the first run of the first PATH")
+    add(
+        "paths",
+        metavar="PATH",
+        nargs="+",
+        help="a run, a sweep, a folder above them, a pattern, or latest",
+    )
+    add(
+        "--baseline",
+        metavar="RUN",
+        help="what the others are compared with; default: the first run of the first PATH",
+    )
     add(
         "--split",
         choices=("test", "val"),
@@ -54,7 +65,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY",
         help="accuracy, delta, p_holm, fit_s, bytes, run, a changed key ...",
     )
-    add("--filter", metavar="KEY=VALUE", action="append", default=[], help="only such runs; repeatable")
+    add(
+        "--filter",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="only such runs; repeatable",
+    )
     add(
         "--group-by",
         metavar="auto|KEY",
@@ -63,9 +80,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--all-pairs", action="store_true", help="also test every run against every other")
     add("--format", choices=("table", "json", "csv", "md"), default="table")
-    add("--html", metavar="FILE", type=Path, help="also write a page with the pictures; one file, no network")
-    add("--fail-if-worse", action="store_true", help="exit 1 if any run is significantly worse than the baseline")
-    add("--noninferior", metavar="POINTS", type=_points, help="exit 1 unless all differences lie surely above -POINTS")
+    add(
+        "--html",
+        metavar="FILE",
+        type=Path,
+        help="also write a page with the pictures; one file, no network",
+    )
+    add(
+        "--fail-if-worse",
+        action="store_true",
+        help="exit 1 if any run is significantly worse than the baseline",
+    )
+    add(
+        "--noninferior",
+        metavar="POINTS",
+        type=_points,
+        help="exit 1 unless all differences lie surely above -POINTS",
+    )
     add("--outputs", type=Path, default=Path("outputs"), help="where latest is looked for")
     return parser
 
@@ -117,8 +148,12 @@ def _show(comparison: "Comparison", style: str) -> None:
         print(to_csv(comparison) if style == "csv" else to_markdown(comparison), end="")
 
 
-def gate_failures(comparison: "Comparison", fail_if_worse: bool, noninferior: float | None) -> Iterator[str]:
-    """A sentence for everything that keeps a gate shut; only a run that was compared can open one."""
+def gate_failures(
+    comparison: "Comparison", fail_if_worse: bool, noninferior: float | None
+) -> Iterator[str]:
+    """A sentence for everything that keeps a gate shut; only a run that was compared can open
+    one.
+    """
     if not fail_if_worse and noninferior is None:
         return
     for path in comparison.without_evidence:

@@ -1,4 +1,6 @@
-"""Where the configuration lies, what may be written in it, and the one place where it turns into objects."""
+"""Where the configuration lies, what may be written in it, and the one place where it turns into
+objects.
+"""
 
 import difflib
 from collections.abc import Sequence
@@ -23,7 +25,12 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 # A wheel carries conf/ inside the package, a checkout beside it.
 CONF = next(folder for folder in (_HERE / "conf", _HERE.parent / "conf") if folder.is_dir())
-MISTAKES = (UserError, CompactHydraException, OmegaConfBaseException, OSError)  # what a user can mend
+MISTAKES = (
+    UserError,
+    CompactHydraException,
+    OmegaConfBaseException,
+    OSError,
+)  # what a user can mend
 SPACE = "space"  # in a group's YAML: what a search tries, from keys to sweeps
 SIZES = ("train_size", "val_size", "test_size", "split_seed")
 
@@ -103,7 +110,9 @@ class Experiment:
 
 
 def compose(words: Sequence[str]) -> DictConfig:
-    """The configuration that `python -m mnist_exp.train WORDS` would run, with `dataset=auto` settled."""
+    """The configuration that `python -m mnist_exp.train WORDS` would run, with `dataset=auto`
+    settled.
+    """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
@@ -156,7 +165,9 @@ def _integer(cfg: DictConfig, key: str, low: int, high: int) -> int:
 def _instantiate(cfg: DictConfig, group: str, leave_out: tuple[str, ...] = ()) -> Any:
     from hydra.utils import instantiate
 
-    node = dict(cast("dict[str, Any]", OmegaConf.to_container(cfg[group], resolve=True)))
+    from mnist_exp.runs import current_targets
+
+    node = current_targets(OmegaConf.to_container(cfg[group], resolve=True))
     try:
         return instantiate(_without({*leave_out, SPACE}, node), _convert_="all")
     except InstantiationException as error:
@@ -184,12 +195,18 @@ def load_config(path: Path) -> DictConfig:
 
 
 def explain(error: Exception) -> str:
-    """One short message for a mistake: what it says, and the nearest valid key if one was misspelt."""
+    """One short message for a mistake: what it says, and the nearest valid key if one was
+    misspelt.
+    """
     if isinstance(error, OSError) and error.filename:
         return f"{error.strerror}: {error.filename}"
-    cause = error.__cause__ if isinstance(error, CompactHydraException) and error.__cause__ else error
+    cause = (
+        error.__cause__ if isinstance(error, CompactHydraException) and error.__cause__ else error
+    )
     if not isinstance(cause, OmegaConfBaseException):
-        return str(error).partition("\nConfig search path")[0]  # the options say it; where Hydra looked does not help
+        return str(error).partition("\nConfig search path")[
+            0
+        ]  # the options say it; where Hydra looked does not help
     node = cause.parent_node
     lines = str(error if isinstance(error, CompactHydraException) else cause).splitlines()
     message = lines[0] if lines else type(error).__name__
@@ -199,15 +216,18 @@ def explain(error: Exception) -> str:
         keys = [str(key) for key in node]
         near = difflib.get_close_matches(str(cause.key), keys, n=1)
         message += f"\nDid you mean {near[0]}?" if near else ""
-        message += f"\nValid keys: {', '.join(keys)}. Anything else the object takes: put + in front."
+        message += (
+            f"\nValid keys: {', '.join(keys)}. Anything else the object takes: put + in front."
+        )
     return message
 
 
 def load_recorded(path: Path) -> "Dataset":
-    """The data that a recorded configuration describes, as they are here and now; UserError if they cannot be had.
+    """The data that a recorded configuration describes, as they are here and now; UserError if they
+    cannot be had.
 
-    The configuration may come from anywhere, so nothing in it is called but the datasets of this package, and this
-    machine's own folders take the place of those that only the other one has.
+    The configuration may come from anywhere, so nothing in it is called but the datasets of this
+    package, and this machine's own folders take the place of those that only the other one has.
     """
     from mnist_exp.data import load
 
@@ -219,8 +239,16 @@ def load_recorded(path: Path) -> "Dataset":
             cfg.data_dir = here.data_dir
         node = cast("dict[str, Any]", OmegaConf.to_container(cfg.dataset, resolve=True))
         module, _, name = str(node["_target_"]).rpartition(".")
-        if module != "mnist_exp.data" or name.startswith("_") or any(isinstance(v, dict | list) for v in node.values()):
-            raise UserError(f"dataset._target_={node['_target_']}: no dataset of mnist_exp, and nothing else is called")
-        return load(_instantiate(cfg, "dataset", leave_out=SIZES), **{size: node[size] for size in SIZES})
+        if (
+            module != "mnist_exp.data"
+            or name.startswith("_")
+            or any(isinstance(v, dict | list) for v in node.values())
+        ):
+            raise UserError(
+                f"dataset._target_={node['_target_']}: no dataset of mnist_exp, and nothing else is called"
+            )
+        return load(
+            _instantiate(cfg, "dataset", leave_out=SIZES), **{size: node[size] for size in SIZES}
+        )
     except (OmegaConfBaseException, OSError, KeyError) as error:
         raise UserError(explain(error)) from error

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mnist_exp.errors import UserError
 
 if TYPE_CHECKING:
-    from mnist_exp.app.shelf import Shelf
+    from mnist_exp.app.loaded_runs import Shelf
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EPILOG = """Without a run it takes the latest one under --runs, or the newest; where there is none, it trains
@@ -23,7 +23,12 @@ EPILOG = """Without a run it takes the latest one under --runs, or the newest; w
 def main() -> None:
     """Serve until Ctrl-C; exit 1 with a short message on a mistake."""
     arguments = _parse()
-    logging.basicConfig(level=logging.INFO, format="[%(asctime)s] %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="[%(asctime)s] %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stderr,
+    )
     logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio asks itself whether it is up
     try:
         _serve(arguments)
@@ -36,7 +41,9 @@ def main() -> None:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="mnist_exp.demo", description=__doc__, epilog=EPILOG)
     parser.add_argument("--run", help="the run to begin with: a folder, or latest")
-    parser.add_argument("--runs", type=Path, default=Path("outputs"), help="where runs may be chosen from")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("outputs"), help="where runs may be chosen from"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     parser.add_argument("--port", type=int, default=7860)
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for it")
@@ -53,7 +60,7 @@ def _parse() -> argparse.Namespace:
 def _serve(arguments: argparse.Namespace) -> None:
     started = time.perf_counter()
     _check_port(arguments.host, arguments.port)
-    from mnist_exp.app.shelf import Shelf, describe
+    from mnist_exp.app.loaded_runs import Shelf, describe
     from mnist_exp.runs import open_run
 
     wanted = open_run(arguments.run, arguments.runs) if arguments.run else None
@@ -69,17 +76,27 @@ def _serve(arguments: argparse.Namespace) -> None:
     demo = Demo(shelf, first, Feedback(arguments.runs / "feedback"))
     auth = tuple(arguments.auth.split(":", 1)) if arguments.auth else None
     page = serve(demo, arguments.host, arguments.port, auth, block=False)
-    print(f"{page.local_url} after {time.perf_counter() - started:.1f} s; Ctrl-C ends it", file=sys.stderr, flush=True)
+    print(
+        f"{page.local_url} after {time.perf_counter() - started:.1f} s; Ctrl-C ends it",
+        file=sys.stderr,
+        flush=True,
+    )
     threading.Thread(target=demo.warm_up, daemon=True, name="warm-up").start()
     page.block_thread()
 
 
 def _check_port(host: str, port: int) -> None:
-    """Tell a port that is taken before three seconds of imports; Gradio's message tells of its own variables."""
+    """Tell a port that is taken before three seconds of imports; Gradio's message tells of its own
+    variables.
+    """
     try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        ).close()
     except OSError as error:
-        raise UserError(f"{host}:{port} cannot be had ({error}): choose another --port or --host") from error
+        raise UserError(
+            f"{host}:{port} cannot be had ({error}): choose another --port or --host"
+        ) from error
 
 
 def first_run(shelf: "Shelf", named: bool) -> str:

@@ -1,4 +1,6 @@
-"""Exceptions that are answers rather than defects: a mistake that the user can mend, a trial that need not go on."""
+"""Exceptions that are answers rather than defects: a mistake that the user can mend, a trial that
+need not go on.
+"""
 
 
 class UserError(Exception):
@@ -10,8 +12,12 @@ class Pruned(Exception):  # noqa: N818  (an answer, not an error)
 
 
 class JobLost(UserError):  # noqa: N818  (what happened to it)
-    """What ran a job was taken away from it (cancelled, its process killed, its node gone): it may be run again."""
+    """What ran a job was taken away from it (cancelled, its process killed, its node gone): it may
+    be run again.
+    """
 
 
 class LaunchRefused(UserError):  # noqa: N818  (what happened to it)
-    """The launcher would not even begin: no fault of the trial's, and the next one would fare no better."""
+    """The launcher would not even begin: no fault of the trial's, and the next one would fare no
+    better.
+    """

@@ -1,4 +1,6 @@
-"""The walk of the data, as one plain function of plain objects: augment, extract features, fit, evaluate."""
+"""The walk of the data, as one plain function of plain objects: augment, extract features, fit,
+evaluate.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +35,9 @@ from mnist_exp.process import Stages, computed_once
 class Augmentation(Protocol):
     """Training images in, the originals and their altered copies out, copy after copy."""
 
-    def __call__(self, images: NDArray[np.uint8], rng: np.random.Generator, *, n_jobs: int) -> NDArray[np.uint8]:
+    def __call__(
+        self, images: NDArray[np.uint8], rng: np.random.Generator, *, n_jobs: int
+    ) -> NDArray[np.uint8]:
         """Return uint8 (m * n, h, w)."""
 
 
@@ -67,7 +71,9 @@ class Prepared:
     X: NDArray[np.float32]
     y: NDArray[np.int64]
     features: BaseEstimator
-    seconds: dict[str, float]  # what it took, also where it comes from a cache: a fit is as long as it is
+    seconds: dict[
+        str, float
+    ]  # what it took, also where it comes from a cache: a fit is as long as it is
 
 
 def run_experiment(
@@ -84,13 +90,16 @@ def run_experiment(
 ) -> Outcome:
     """Fit on the training split, augmented, and evaluate on every other split there is.
 
-    With `memory`, jobs that share data, augmentation, features and seed compute those once. With `report`, the metrics
-    on the validation split are told while the estimator is fitted, if it can be fitted in stages.
+    With `memory`, jobs that share data, augmentation, features and seed compute those once. With
+    `report`, the metrics on the validation split are told while the estimator is fitted, if it can
+    be fitted in stages.
     """
     stages = stages or Stages()
     memory = memory or Memory(None, verbose=0)
     with threadpool_limits(n_jobs):
-        pipeline, n_augmented = _fit(dataset, augment, features, estimator, seed, n_jobs, stages, memory, report)
+        pipeline, n_augmented = _fit(
+            dataset, augment, features, estimator, seed, n_jobs, stages, memory, report
+        )
         with stages("evaluate"), _refusals_named("model"):
             evaluated = {}
             if dataset.val:
@@ -101,15 +110,24 @@ def run_experiment(
 
 
 def summarize(
-    pipeline: Pipeline, dataset: Dataset, evaluated: dict[str, Predictions], n_augmented: int, seed: int
+    pipeline: Pipeline,
+    dataset: Dataset,
+    evaluated: dict[str, Predictions],
+    n_augmented: int,
+    seed: int,
 ) -> Outcome:
     """Compute metrics and intervals from what a pipeline said of each split."""
     k = len(dataset.classes)
-    metrics: dict[str, dict[str, float]] = {name: _numbers(found, k) for name, found in evaluated.items()}
+    metrics: dict[str, dict[str, float]] = {
+        name: _numbers(found, k) for name, found in evaluated.items()
+    }
     metrics["data"] = {
         "n_train": len(dataset.train),
         "n_augmented": n_augmented,
-        **{f"n_{name}": len(evaluated[name].label) if name in evaluated else 0 for name in ("val", "test")},
+        **{
+            f"n_{name}": len(evaluated[name].label) if name in evaluated else 0
+            for name in ("val", "test")
+        },
     }
     intervals = {
         f"{name}.{metric}": interval
@@ -120,7 +138,13 @@ def summarize(
 
 
 def prepare(
-    sha256: str, augment: Augmentation, features: BaseEstimator, seed: int, train: Split, n_jobs: int, stages: Stages
+    sha256: str,
+    augment: Augmentation,
+    features: BaseEstimator,
+    seed: int,
+    train: Split,
+    n_jobs: int,
+    stages: Stages,
 ) -> Prepared:
     """Augment and extract features; `sha256` stands for `train` where a cache names the result."""
     with stages("augment"):
@@ -152,20 +176,29 @@ def _fit(
     if report is not None and val is not None:
         X = _val_features(memory, prepared.features, val, n_jobs)
         told = _Teller(report, estimator, X, val, len(dataset.classes), n_jobs)
-    with stages("fit", "{:,} x {:,}".format(*prepared.X.shape)) as advance, _refusals_named("model"):
+    with (
+        stages("fit", "{:,} x {:,}".format(*prepared.X.shape)) as advance,
+        _refusals_named("model"),
+    ):
         models.fit(estimator, prepared.X, prepared.y, advance, told)
     return models.assemble(prepared.features, estimator), len(prepared.y)
 
 
-def _val_features(memory: Memory, features: BaseEstimator, val: Split, n_jobs: int) -> NDArray[np.float32]:
+def _val_features(
+    memory: Memory, features: BaseEstimator, val: Split, n_jobs: int
+) -> NDArray[np.float32]:
     found: NDArray[np.float32] = computed_once(memory, extract, ["images", "n_jobs"])(
         val.sha256, features, val.images, n_jobs
     )
     return found
 
 
-def extract(sha256: str, features: BaseEstimator, images: NDArray[np.uint8], n_jobs: int) -> NDArray[np.float32]:
-    """Features (n, d) of images, in the blocks in which a pipeline computes them; `sha256` stands for the images."""
+def extract(
+    sha256: str, features: BaseEstimator, images: NDArray[np.uint8], n_jobs: int
+) -> NDArray[np.float32]:
+    """Features (n, d) of images, in the blocks in which a pipeline computes them; `sha256` stands
+    for the images.
+    """
     return models.in_blocks(features.transform, images, n_jobs)
 
 
@@ -179,7 +212,13 @@ class _Teller:
     """Evaluates a half-fitted estimator on validation data."""
 
     def __init__(
-        self, report: Report, estimator: Any, X: NDArray[np.float32], val: Split, n_classes: int, n_jobs: int
+        self,
+        report: Report,
+        estimator: Any,
+        X: NDArray[np.float32],
+        val: Split,
+        n_classes: int,
+        n_jobs: int,
     ) -> None:
         self._report, self._estimator, self._X, self._val = report, estimator, X, val
         self._n_classes, self._n_jobs = n_classes, n_jobs
@@ -188,7 +227,9 @@ class _Teller:
     def __call__(self, stage: int, share: float) -> None:
         jobs = getattr(self._estimator, "n_jobs", None)
         if jobs is not None:
-            self._estimator.set_params(n_jobs=1)  # threads share out images instead, as in `assemble`
+            self._estimator.set_params(
+                n_jobs=1
+            )  # threads share out images instead, as in `assemble`
         predictions = _predictions(self._estimator, self._X, self._val, self._n_jobs)
         if jobs is not None:
             self._estimator.set_params(n_jobs=jobs)
@@ -198,7 +239,9 @@ class _Teller:
 
 @contextmanager
 def _refusals_named(group: str) -> Iterator[None]:
-    """A parameter that only the data can refute (more components than columns, say) is the user's to mend."""
+    """A parameter that only the data can refute (more components than columns, say) is the user's
+    to mend.
+    """
     try:
         yield
     except ValueError as error:
@@ -216,19 +259,31 @@ def _predictions(model: Any, inputs: NDArray[Any], split: Split, n_jobs: int) ->
 
 
 def _numbers(predictions: Predictions, n_classes: int) -> dict[str, float]:
-    return {name: value for name, value in asdict(compute_metrics(predictions, n_classes)).items() if value is not None}
+    return {
+        name: value
+        for name, value in asdict(compute_metrics(predictions, n_classes)).items()
+        if value is not None
+    }
 
 
 def compute_intervals(predictions: Predictions, n_classes: int, seed: int) -> dict[str, Interval]:
-    """The interval of each metric that has a sound one (calibration error does not: it is biased at any finite n)."""
+    """The interval of each metric that has a sound one (calibration error does not: it is biased at
+    any finite n).
+    """
     metrics = _numbers(predictions, n_classes)
     n = len(predictions.label)
     found: dict[str, Interval] = {
-        name: wilson(round(metrics[name] * n), n) for name in ("accuracy", "top2_accuracy") if name in metrics
+        name: wilson(round(metrics[name] * n), n)
+        for name in ("accuracy", "top2_accuracy")
+        if name in metrics
     }
     confusion = confusion_matrix(predictions.label, predictions.prediction, n_classes)
     rng = np.random.default_rng(seed)
-    found["macro_f1"] = bootstrap_confusion(confusion, lambda draws: precision_recall_f1(draws)[2].mean(axis=-1), rng)
+    found["macro_f1"] = bootstrap_confusion(
+        confusion, lambda draws: precision_recall_f1(draws)[2].mean(axis=-1), rng
+    )
     if predictions.probability is not None:
-        found["log_loss"] = mean_interval(image_log_loss(predictions.label, predictions.probability))
+        found["log_loss"] = mean_interval(
+            image_log_loss(predictions.label, predictions.probability)
+        )
     return found

@@ -1,4 +1,6 @@
-"""`python -m mnist_exp.explore [overrides]`: a page and pictures on a dataset and its augmentation."""
+"""`python -m mnist_exp.explore [overrides]`: a page and pictures on a dataset and its
+augmentation.
+"""
 
 import argparse
 import logging
@@ -18,9 +20,16 @@ stdout carries the folder with the page; `model` and `features` are not used."""
 def main() -> None:
     """Exit 0 with the folder on stdout; 1 with a short message on a mistake."""
     parser = argparse.ArgumentParser(prog="mnist_exp.explore", description=__doc__, epilog=EPILOG)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="what to look at, as for mnist_exp.train")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="what to look at, as for mnist_exp.train"
+    )
     words = parser.parse_args().overrides
-    logging.basicConfig(level=logging.INFO, format="[%(asctime)s] %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="[%(asctime)s] %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stderr,
+    )
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
     from mnist_exp.config import MISTAKES, explain
 

@@ -18,7 +18,10 @@ from mnist_exp.config import explain, settle_auto
 from mnist_exp.errors import UserError
 
 # Hydra's name of a launcher -> ours, which is its extra's too, and the plugin that the extra brings.
-NEEDS = {"mnist_joblib": ("joblib", "hydra_joblib_launcher"), "mnist_slurm": ("slurm", "hydra_submitit_launcher")}
+NEEDS = {
+    "mnist_joblib": ("joblib", "hydra_joblib_launcher"),
+    "mnist_slurm": ("slurm", "hydra_submitit_launcher"),
+}
 
 
 @dataclass
@@ -40,22 +43,30 @@ class Launch(Callback):
         """Settle `dataset=auto` in the composed configuration and claim the run's folder."""
         with _starting(), read_write(config), open_dict(config):
             if extra := NEEDS.get(_launcher(config)):
-                raise UserError(f"launcher={extra[0]} is for -m or search=...: leave it out of a single run")
+                raise UserError(
+                    f"launcher={extra[0]} is for -m or search=...: leave it out of a single run"
+                )
             if config.dataset.name == "auto":
                 settle_auto(config, _decide(config))
-            from mnist_exp.claim import claim_run
+            from mnist_exp.runs import claim_run
 
-            launched.folder = claim_run(Path(config.hydra.run.dir), named="hydra.run.dir" in _keys(config))
+            launched.folder = claim_run(
+                Path(config.hydra.run.dir), named="hydra.run.dir" in _keys(config)
+            )
             config.hydra.run.dir = str(launched.folder)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Do the same for a sweep, through the words from which every job's configuration is composed."""
+        """Do the same for a sweep, through the words from which every job's configuration is
+        composed.
+        """
         with _starting(), read_write(config), open_dict(config):
             _check_launcher(config)
             words = task_words(config)
             _check_swept(words)
             launched.searching = config.get("search") is not None
-            if config.dataset.name == "auto" or any(re.match(r"dataset=.*\bauto\b", word) for word in words):
+            if config.dataset.name == "auto" or any(
+                re.match(r"dataset=.*\bauto\b", word) for word in words
+            ):
                 choice = _decide(config)
                 words = config.hydra.overrides.task = _settle(words, choice)
                 settle_auto(config, choice)
@@ -65,7 +76,7 @@ class Launch(Callback):
                 config.hydra.overrides.task = [*words, *prepare(config)]
                 if config.search.plan:
                     return
-            from mnist_exp.claim import claim_sweep, enter_search
+            from mnist_exp.runs import claim_sweep, enter_search
 
             named = "hydra.sweep.dir" in _keys(config)
             claim = enter_search if launched.searching and named else claim_sweep
@@ -80,7 +91,9 @@ def _launcher(config: DictConfig) -> str:
 
 
 def _check_launcher(config: DictConfig) -> None:
-    """Refuse a launcher that is not installed, or that cannot do what is asked, before a folder is claimed."""
+    """Refuse a launcher that is not installed, or that cannot do what is asked, before a folder is
+    claimed.
+    """
     launcher, search = _launcher(config), config.get("search")
     if launcher in NEEDS:
         extra, plugin = NEEDS[launcher]
@@ -93,10 +106,14 @@ def _check_launcher(config: DictConfig) -> None:
             )
         n_jobs = config.hydra.launcher.n_jobs
         if n_jobs is not None and n_jobs < 1:
-            raise UserError(f"hydra.launcher.n_jobs={n_jobs}: must be null or a whole number, 1 or more")
+            raise UserError(
+                f"hydra.launcher.n_jobs={n_jobs}: must be null or a whole number, 1 or more"
+            )
     if launcher == "mnist_slurm":
         if which("sbatch") is None:
-            raise UserError("launcher=slurm: sbatch is not found here; start this on a machine that submits to Slurm")
+            raise UserError(
+                "launcher=slurm: sbatch is not found here; start this on a machine that submits to Slurm"
+            )
         _check_accounting()
         if search is not None and search.pruner != "none":
             raise UserError(
@@ -106,7 +123,9 @@ def _check_launcher(config: DictConfig) -> None:
 
 
 def _check_accounting() -> None:
-    """The end of a job that leaves no result is known from accounting alone: without it, it would be waited for."""
+    """The end of a job that leaves no result is known from accounting alone: without it, it would
+    be waited for.
+    """
     command = ["sacct", "-n", "-X"]
     try:
         asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -115,7 +134,9 @@ def _check_accounting() -> None:
             f"launcher=slurm needs Slurm's accounting (slurmdbd), and sacct does not run: {error}"
         ) from error
     if asked.returncode:
-        raise UserError(f"launcher=slurm needs Slurm's accounting (slurmdbd): sacct says {asked.stderr.strip()!r}")
+        raise UserError(
+            f"launcher=slurm needs Slurm's accounting (slurmdbd): sacct says {asked.stderr.strip()!r}"
+        )
 
 
 def _check_swept(words: list[str]) -> None:
@@ -123,7 +144,9 @@ def _check_swept(words: list[str]) -> None:
     for word in OverridesParser.create().parse_overrides(words):
         key = word.get_key_element().lstrip("+")
         if word.is_sweep_override() and (key == "search" or key.startswith("search.")):
-            raise UserError(f"{word.input_line}: a search has one value for this; start one command for each")
+            raise UserError(
+                f"{word.input_line}: a search has one value for this; start one command for each"
+            )
 
 
 @contextmanager
@@ -139,7 +162,9 @@ def _starting() -> Iterator[None]:
 
 
 def task_words(config: DictConfig) -> list[str]:
-    """The words of the command line as they were written: `${oc.env:...}` may stand for a password."""
+    """The words of the command line as they were written: `${oc.env:...}` may stand for a
+    password.
+    """
     return cast("list[str]", OmegaConf.to_container(config.hydra.overrides.task, resolve=False))
 
 
@@ -157,6 +182,14 @@ def _decide(config: DictConfig) -> str:
 
 
 def _settle(words: list[str], choice: str) -> list[str]:
-    """Put the decision where the words say `auto`, or leave it to the end where they say nothing."""
-    settled = [re.sub(r"\bauto\b", choice, word) if word.startswith("dataset=") else word for word in words]
-    return settled if any(word.startswith("dataset=") for word in words) else [*settled, f"dataset={choice}"]
+    """Put the decision where the words say `auto`, or leave it to the end where they say
+    nothing.
+    """
+    settled = [
+        re.sub(r"\bauto\b", choice, word) if word.startswith("dataset=") else word for word in words
+    ]
+    return (
+        settled
+        if any(word.startswith("dataset=") for word in words)
+        else [*settled, f"dataset={choice}"]
+    )

@@ -1,4 +1,6 @@
-"""`python -m mnist_exp.predict RUN IMAGE...`: what a run's model reads in pictures of handwritten digits."""
+"""`python -m mnist_exp.predict RUN IMAGE...`: what a run's model reads in pictures of handwritten
+digits.
+"""
 
 import argparse
 import io
@@ -26,14 +28,27 @@ UNREADABLE = "unreadable"
 
 
 def main() -> None:
-    """Exit 0 with a line, or one JSON list, on stdout; 1 with a short message on a mistake, or for each bad picture."""
+    """Exit 0 with a line, or one JSON list, on stdout; 1 with a short message on a mistake, or for
+    each bad picture.
+    """
     parser = argparse.ArgumentParser(prog="mnist_exp.predict", description=__doc__, epilog=EPILOG)
     parser.add_argument("run", metavar="RUN", help="a run folder, or latest")
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="a picture, a quoted pattern, or - for stdin")
-    parser.add_argument("--json", action="store_true", help="print one JSON list, an object for each picture")
-    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="where latest is looked for")
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="a picture, a quoted pattern, or - for stdin"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON list, an object for each picture"
+    )
+    parser.add_argument(
+        "--outputs", type=Path, default=Path("outputs"), help="where latest is looked for"
+    )
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="[%(asctime)s] %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="[%(asctime)s] %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stderr,
+    )
     try:
         answers = list(predict(arguments.run, arguments.images, arguments.outputs))
         broken = [answer for _, answer in answers if isinstance(answer, UserError)]
@@ -52,13 +67,18 @@ def main() -> None:
 def _as_text(answers: Sequence[tuple[str, "Answer | UserError"]], as_json: bool) -> str:
     from mnist_exp.recognition import Answer
 
-    whole = [(name, Answer(None, UNREADABLE) if isinstance(found, UserError) else found) for name, found in answers]
+    whole = [
+        (name, Answer(None, UNREADABLE) if isinstance(found, UserError) else found)
+        for name, found in answers
+    ]
     if as_json:
         return json.dumps([answer.as_json(name) for name, answer in whole], indent=2)
     return "\n".join(f"{name}: {in_words(answer)}" for name, answer in whole)
 
 
-def predict(run: str, images: Sequence[str], outputs: Path) -> Iterator[tuple[str, "Answer | UserError"]]:
+def predict(
+    run: str, images: Sequence[str], outputs: Path
+) -> Iterator[tuple[str, "Answer | UserError"]]:
     """The name and the answer for each picture, in the order given; those of a pattern by name.
 
     The answer to one that cannot be read is the error, so that the others are not lost.

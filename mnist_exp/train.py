@@ -21,17 +21,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FELL_BACK = (
-    "WARNING: MNIST was not to be had; these figures are of the small digits bundled with scikit-learn, not of MNIST."
-)
+FELL_BACK = "WARNING: MNIST was not to be had; these figures are of the small digits bundled with scikit-learn, not of MNIST."
 
 
 @hydra.main(config_path=str(CONF), config_name="train", version_base="1.3")
 def job(cfg: DictConfig) -> float | list[float]:
     """Run one job and leave its folder; returns the score that a search maximises."""
-    from mnist_exp.claim import claim_job
     from mnist_exp.process import marked_when_stuck
-    from mnist_exp.runs import Run, point_latest
+    from mnist_exp.runs import Run, claim_job, point_latest
 
     started = time.perf_counter()
     hydra_config = HydraConfig.get()
@@ -74,9 +71,13 @@ def _train(cfg: DictConfig, run: "Run", started: float, single: bool) -> float:
 
 
 def main() -> None:
-    """Run the command line; mistakes end in one short message, and stdout carries the folder alone."""
+    """Run the command line; mistakes end in one short message, and stdout carries the folder
+    alone.
+    """
     tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands its exceptions on instead of printing them
+    os.environ["HYDRA_FULL_ERROR"] = (
+        "1"  # Hydra then hands its exceptions on instead of printing them
+    )
     try:
         job()
         failed = None

@@ -1,4 +1,6 @@
-"""`python -m mnist_exp.verify RUN`: run a recorded configuration again and say whether it gives the same."""
+"""`python -m mnist_exp.verify RUN`: run a recorded configuration again and say whether it gives the
+same.
+"""
 
 import argparse
 import math
@@ -14,10 +16,14 @@ TOLERANCE = 1e-9  # figures computed from equal predictions differ by rounding a
 
 
 def main() -> None:
-    """Exit 0 if data, predictions and metrics are the same, 1 if not or if it could not be tried."""
+    """Exit 0 if data, predictions and metrics are the same, 1 if not or if it could not be
+    tried.
+    """
     parser = argparse.ArgumentParser(prog="mnist_exp.verify", description=__doc__)
     parser.add_argument("run", metavar="RUN", help="a run folder, or latest")
-    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="where latest is looked for")
+    parser.add_argument(
+        "--outputs", type=Path, default=Path("outputs"), help="where latest is looked for"
+    )
     arguments = parser.parse_args()
     from mnist_exp.config import MISTAKES, explain  # here, so that --help does not wait for Hydra
 
@@ -33,7 +39,9 @@ def main() -> None:
 
 
 def verify(run: Run) -> Iterator[str]:
-    """Repeat a completed run in memory and yield a sentence for each thing that is not as recorded."""
+    """Repeat a completed run in memory and yield a sentence for each thing that is not as
+    recorded.
+    """
     from mnist_exp.config import build, load_config
     from mnist_exp.experiment import run_experiment
 
@@ -64,10 +72,16 @@ def verify(run: Run) -> Iterator[str]:
         yield from _changed_figures(name, outcome.metrics[name], run.metrics.get(name, {}))
 
 
-def _changed_figures(split: str, now: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[str]:
+def _changed_figures(
+    split: str, now: Mapping[str, Any], before: Mapping[str, Any]
+) -> Iterator[str]:
     for key in sorted({*now, *before}):
         new, old = now.get(key), before.get(key)
-        if new is None or old is None or not math.isclose(new, old, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
+        if (
+            new is None
+            or old is None
+            or not math.isclose(new, old, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        ):
             yield f"{split}.{key}: {new} where {old} is recorded"
 
 

@@ -1,4 +1,5 @@
-"""Measure what this project promises about speed and memory, as ratios taken in one run on one machine.
+"""Measure what this project promises about speed and memory, as ratios taken in one run on one
+machine.
 
 python scripts/benchmark.py [--only NAME ...] [--repeat 3]
 
@@ -74,12 +75,16 @@ def process(command: list[str]) -> tuple[float, float]:
 
 
 def resources(command: list[str]) -> tuple[float, float]:
-    """Processor seconds, which other work on the machine disturbs less than the clock, and peak memory in MB."""
+    """Processor seconds, which other work on the machine disturbs less than the clock, and peak
+    memory in MB.
+    """
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, code, usage = os.wait4(child.pid, 0)
     if code:
         raise SystemExit(f"{' '.join(command[:4])} ... failed with status {code}")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / (1024 if sys.platform == "linux" else 1024**2)
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / (
+        1024 if sys.platform == "linux" else 1024**2
+    )
 
 
 def bare(shifted: bool) -> list[str]:
@@ -97,14 +102,26 @@ def forest_wall_time(table: Table, repeat: int) -> None:
     pairs = [(process(ours("model=rf"))[0], process(bare(shifted=False))[0]) for _ in range(repeat)]
     run, script = (statistics.median(side) for side in zip(*pairs, strict=True))
     ratio = statistics.median(a / b for a, b in pairs)
-    table.add_row("model=rf, whole run / bare script", f"{run:.1f} s", f"{script:.1f} s", f"{ratio:.2f}", "<= 1.15")
+    table.add_row(
+        "model=rf, whole run / bare script",
+        f"{run:.1f} s",
+        f"{script:.1f} s",
+        f"{ratio:.2f}",
+        "<= 1.15",
+    )
 
 
 def forest_memory(table: Table, repeat: int) -> None:
-    """Peak memory of `model=rf augment=shift` against a bare script that fits the same forest on the same array."""
+    """Peak memory of `model=rf augment=shift` against a bare script that fits the same forest on
+    the same array.
+    """
     run, script = process(ours("model=rf", "augment=shift"))[1], process(bare(shifted=True))[1]
     table.add_row(
-        "model=rf augment=shift, peak memory", f"{run:.0f} MB", f"{script:.0f} MB", f"{run / script:.2f}", "<= 1.25"
+        "model=rf augment=shift, peak memory",
+        f"{run:.0f} MB",
+        f"{script:.0f} MB",
+        f"{run / script:.2f}",
+        "<= 1.25",
     )
 
 
@@ -115,9 +132,18 @@ def sgd_wall_time(table: Table, repeat: int) -> None:
     train = load(mnist(DATA, tempfile.gettempdir()), with_test=False).train
     X = train.images.reshape(len(train), -1) / np.float32(255)
     forest = RandomForestClassifier(100, random_state=0, n_jobs=THREADS)
-    pairs = [(process(ours("model=sgd"))[0], timed(lambda: forest.fit(X, train.labels))) for _ in range(repeat)]
+    pairs = [
+        (process(ours("model=sgd"))[0], timed(lambda: forest.fit(X, train.labels)))
+        for _ in range(repeat)
+    ]
     run, fit = (statistics.median(side) for side in zip(*pairs, strict=True))
-    table.add_row("model=sgd, whole run / bare forest's fit", f"{run:.1f} s", f"{fit:.1f} s", f"{run / fit:.2f}", "< 1")
+    table.add_row(
+        "model=sgd, whole run / bare forest's fit",
+        f"{run:.1f} s",
+        f"{fit:.1f} s",
+        f"{run / fit:.2f}",
+        "< 1",
+    )
 
 
 def loading(table: Table, repeat: int) -> None:
@@ -128,7 +154,11 @@ def loading(table: Table, repeat: int) -> None:
     again = statistics.median(timed(read) for _ in range(repeat))
     shutil.rmtree(cache)
     table.add_row(
-        "load 70,000 images / first decode", f"{again:.3f} s", f"{first:.2f} s", f"{again / first:.2f}", "< 0.5 s"
+        "load 70,000 images / first decode",
+        f"{again:.3f} s",
+        f"{first:.2f} s",
+        f"{again / first:.2f}",
+        "< 0.5 s",
     )
 
 
@@ -142,9 +172,13 @@ def augmentation(table: Table, repeat: int) -> None:
         "shift": lambda image: ndimage.shift(image, (0, 1), order=0),
         "rotate": lambda image: ndimage.rotate(image, 10.0, reshape=False, order=1),
         "affine": lambda image: ndimage.affine_transform(image, matrix, order=1),
-        "elastic": lambda image: ndimage.map_coordinates(image, _displaced(image.shape, ndimage), order=1),
+        "elastic": lambda image: ndimage.map_coordinates(
+            image, _displaced(image.shape, ndimage), order=1
+        ),
         "morph": lambda image: ndimage.grey_dilation(image, (3, 3)),
-        "noise": lambda image: np.clip(image + np.random.default_rng(0).normal(0, 20, image.shape), 0, 255),
+        "noise": lambda image: np.clip(
+            image + np.random.default_rng(0).normal(0, 20, image.shape), 0, 255
+        ),
     }
     targets = {"shift": "500,000", "affine": "60,000"}
     for name, loop in loops.items():
@@ -194,13 +228,19 @@ def growth(table: Table, repeat: int) -> None:
         seconds, memory = process(ours("model=rf", "model.n_estimators=20", *words))
         ratio = f"{seconds / before[0]:.2f}, {memory / before[1]:.2f}" if before else ""
         table.add_row(
-            f"20 trees on {name} images: time, memory", f"{seconds:.1f} s, {memory:.0f} MB", "row above", ratio, ""
+            f"20 trees on {name} images: time, memory",
+            f"{seconds:.1f} s, {memory:.0f} MB",
+            "row above",
+            ratio,
+            "",
         )
         before = seconds, memory
 
 
 def comparing(table: Table, repeat: int) -> None:
-    """Processor time and peak memory of comparing run folders against a script that only reads their two arrays."""
+    """Processor time and peak memory of comparing run folders against a script that only reads
+    their two arrays.
+    """
     root = Path("compared").absolute()
     made = 0
     for count, aim in ((1_000, "< 3 s"), (10_000, "< 30 s")):
@@ -211,7 +251,9 @@ def comparing(table: Table, repeat: int) -> None:
             (resources([*COMPARE, str(root)]), resources([sys.executable, "-c", READ, str(root)]))
             for _ in range(repeat)
         ]
-        ours_s, bare_s = (statistics.median(side[0] for side in sides) for sides in zip(*pairs, strict=True))
+        ours_s, bare_s = (
+            statistics.median(side[0] for side in sides) for sides in zip(*pairs, strict=True)
+        )
         memory, bare_memory = (max(side[1] for side in sides) for sides in zip(*pairs, strict=True))
         table.add_row(
             f"compare {count:,} runs, processor time, memory / read two arrays each",
@@ -233,7 +275,9 @@ for path in pathlib.Path(sys.argv[1]).rglob("predictions_test.npz"):
 
 
 def _run_folder(root: Path, number: int) -> None:
-    """A run on 10,000 images that gets 300 of them wrong, with a configuration as long as a real one."""
+    """A run on 10,000 images that gets 300 of them wrong, with a configuration as long as a real
+    one.
+    """
     run = Run(root / str(number // 100) / str(number))
     if number < DISTINCT:
         _write_run(run.path, number)
@@ -243,7 +287,9 @@ def _run_folder(root: Path, number: int) -> None:
         f"{group}:\n  _target_: a.b\n" + "".join(f"  key_{key}: {key}\n" for key in range(10))
         for group in ("dataset", "augment", "features", "search", "hydra")
     )
-    run.config_path.write_text(f"seed: 0\nmodel:\n  _target_: s.Forest\n  trees: {number}\n{groups}")
+    run.config_path.write_text(
+        f"seed: 0\nmodel:\n  _target_: s.Forest\n  trees: {number}\n{groups}"
+    )
 
 
 def _write_run(folder: Path, number: int) -> None:
@@ -252,20 +298,38 @@ def _write_run(folder: Path, number: int) -> None:
     prediction, wrong = label.copy(), rng.choice(10_000, 300, replace=False)
     prediction[wrong] = (prediction[wrong] + rng.integers(1, 10, 300)) % 10
     run = Run.claim(folder, [])
-    run.save_predictions("test", Predictions(np.arange(10_000), label, prediction, None, None, "0" * 64))
-    run.save_metrics({"test": {"accuracy": 0.97}, "time": {"fit_s": 1.0}, "model": {"bytes": 1000}}, {})
+    run.save_predictions(
+        "test", Predictions(np.arange(10_000), label, prediction, None, None, "0" * 64)
+    )
+    run.save_metrics(
+        {"test": {"accuracy": 0.97}, "time": {"fit_s": 1.0}, "model": {"bytes": 1000}}, {}
+    )
     run.config_path.parent.mkdir()
     run.finish("completed")
 
 
-PARTS = (loading, augmentation, features, forest_wall_time, sgd_wall_time, forest_memory, growth, comparing)
+PARTS = (
+    loading,
+    augmentation,
+    features,
+    forest_wall_time,
+    sgd_wall_time,
+    forest_memory,
+    growth,
+    comparing,
+)
 
 
 def main() -> None:
     """Print one table; run folders go to a temporary place."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        "--only", nargs="+", choices=[part.__name__ for part in PARTS], default=[part.__name__ for part in PARTS]
+        "--only",
+        nargs="+",
+        choices=[part.__name__ for part in PARTS],
+        default=[part.__name__ for part in PARTS],
     )
     parser.add_argument("--repeat", type=int, default=3)
     arguments = parser.parse_args()

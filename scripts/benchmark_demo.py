@@ -1,8 +1,9 @@
 """How soon the demo is there, and how soon it answers: `python scripts/benchmark_demo.py RUN`.
 
-Starts the page on a run, times its port against `import gradio`, then draws in Chromium with a mouse, and with a finger
-on a phone's screen, and prints the milliseconds from pen-up to the last change of the answer on the page. Each answer
-that stays is compared with what the model says of the picture on the canvas, and requests to other machines are listed.
+Starts the page on a run, times its port against `import gradio`, then draws in Chromium with a
+mouse, and with a finger on a phone's screen, and prints the milliseconds from pen-up to the last
+change of the answer on the page. Each answer that stays is compared with what the model says of the
+picture on the canvas, and requests to other machines are listed.
 """
 
 import argparse
@@ -26,12 +27,49 @@ from mnist_exp.recognition import BLANK, Reader
 from mnist_exp.runs import open_run
 
 PATHS = {  # the strokes of digits, in a box of one by one
-    "0": [(0.5, 0), (0.2, 0.15), (0.1, 0.5), (0.25, 0.9), (0.5, 1), (0.8, 0.85), (0.9, 0.5), (0.75, 0.1), (0.5, 0)],
+    "0": [
+        (0.5, 0),
+        (0.2, 0.15),
+        (0.1, 0.5),
+        (0.25, 0.9),
+        (0.5, 1),
+        (0.8, 0.85),
+        (0.9, 0.5),
+        (0.75, 0.1),
+        (0.5, 0),
+    ],
     "1": [(0.3, 0.2), (0.5, 0), (0.5, 0.5), (0.5, 1)],
-    "2": [(0.15, 0.2), (0.4, 0), (0.75, 0.1), (0.75, 0.4), (0.4, 0.75), (0.1, 1), (0.5, 0.97), (0.9, 1)],
-    "6": [(0.7, 0), (0.35, 0.3), (0.15, 0.7), (0.35, 1), (0.75, 0.95), (0.8, 0.7), (0.5, 0.58), (0.2, 0.75)],
+    "2": [
+        (0.15, 0.2),
+        (0.4, 0),
+        (0.75, 0.1),
+        (0.75, 0.4),
+        (0.4, 0.75),
+        (0.1, 1),
+        (0.5, 0.97),
+        (0.9, 1),
+    ],
+    "6": [
+        (0.7, 0),
+        (0.35, 0.3),
+        (0.15, 0.7),
+        (0.35, 1),
+        (0.75, 0.95),
+        (0.8, 0.7),
+        (0.5, 0.58),
+        (0.2, 0.75),
+    ],
     "7": [(0.1, 0.05), (0.5, 0.03), (0.85, 0), (0.6, 0.45), (0.4, 1)],
-    "9": [(0.8, 0.2), (0.5, 0), (0.2, 0.2), (0.4, 0.45), (0.75, 0.3), (0.8, 0.1), (0.75, 0.6), (0.65, 1)],
+    "9": [
+        (0.8, 0.2),
+        (0.5, 0),
+        (0.2, 0.2),
+        (0.4, 0.45),
+        (0.75, 0.3),
+        (0.8, 0.1),
+        (0.75, 0.6),
+        (0.65, 1),
+    ],
 }
 WATCH = """() => {
   window.up = window.changed = 0;
@@ -44,7 +82,9 @@ SETTLED = 1.5  # seconds after pen-up in which an answer must have come
 
 def main() -> None:
     """Measure, with a page in a process of its own."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run")
     parser.add_argument("--outputs", type=Path, default=Path("outputs"))
     parser.add_argument("--drawings", type=int, default=50, help="with each of mouse and finger")
@@ -54,7 +94,10 @@ def main() -> None:
     reader.neighbours  # noqa: B018  (kept beside the model, so that the page finds it)
     importing = _seconds([sys.executable, "-c", "import gradio"])
     with _page(run.path) as (address, seconds), sync_playwright() as playwright:
-        print(f"port: {seconds:.1f} s after the command, import gradio takes {importing:.1f} s", flush=True)
+        print(
+            f"port: {seconds:.1f} s after the command, import gradio takes {importing:.1f} s",
+            flush=True,
+        )
         options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=options)
         _draw_many("mouse", _desktop(browser), address, reader, arguments.drawings)
@@ -75,7 +118,15 @@ def _page(run: Path) -> Iterator[tuple[str, float]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with tempfile.TemporaryFile() as log:
-        command = [sys.executable, "-m", "mnist_exp.demo", "--runs", str(run.parent), "--run", str(run)]
+        command = [
+            sys.executable,
+            "-m",
+            "mnist_exp.demo",
+            "--runs",
+            str(run.parent),
+            "--run",
+            str(run),
+        ]
         began = time.perf_counter()
         with subprocess.Popen([*command, "--port", str(port)], stderr=log, stdout=log) as process:
             while not _answers(port):
@@ -103,7 +154,10 @@ def _phone(browser: Browser) -> Page:
 def _draw_many(hand: str, page: Page, address: str, reader: Reader, count: int) -> None:
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(f"error on the page: {error}"))
-    page.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else problems.append(r.url))
+    page.on(
+        "request",
+        lambda r: None if r.url.startswith((address, "data:", "blob:")) else problems.append(r.url),
+    )
     page.goto(address)
     page.get_by_test_id("canvas").wait_for()
     page.evaluate(WATCH)
@@ -133,10 +187,15 @@ def _draw_many(hand: str, page: Page, address: str, reader: Reader, count: int) 
         f"of {count} drawings; {silent} answers were there before; {len(stale)} stale {stale or ''}",
         flush=True,
     )
-    print(f"{hand}: {'; '.join(problems) or 'no request to another machine, no error, no scrolling'}", flush=True)
+    print(
+        f"{hand}: {'; '.join(problems) or 'no request to another machine, no error, no scrolling'}",
+        flush=True,
+    )
 
 
-def _places(page: Page, path: list[tuple[float, float]], rng: np.random.Generator) -> list[tuple[float, float]]:
+def _places(
+    page: Page, path: list[tuple[float, float]], rng: np.random.Generator
+) -> list[tuple[float, float]]:
     """A stroke's way over the canvas, in px of the page: somewhere, of some size."""
     box: Any = page.get_by_test_id("canvas").bounding_box()
     side = min(box["width"], box["height"]) * rng.uniform(0.4, 0.75)
@@ -144,7 +203,9 @@ def _places(page: Page, path: list[tuple[float, float]], rng: np.random.Generato
     top = box["y"] + 0.1 * box["height"] + rng.uniform(0, 0.8 * box["height"] - side)
     knots = np.asarray(path) + rng.normal(0, 0.02, (len(path), 2))
     steps = np.linspace(0, len(knots) - 1, 8 * len(knots))
-    points = np.stack([np.interp(steps, range(len(knots)), knots[:, axis]) for axis in (0, 1)], axis=1)
+    points = np.stack(
+        [np.interp(steps, range(len(knots)), knots[:, axis]) for axis in (0, 1)], axis=1
+    )
     return [(float(left + 0.7 * side * x), float(top + side * y)) for x, y in points]
 
 
@@ -153,7 +214,9 @@ def _stroke(page: Page, places: list[tuple[float, float]], finger: Any) -> None:
     for number, (x, y) in enumerate(places):
         if finger is not None:
             kind = "touchMove" if number else "touchStart"
-            finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+            finger.send(
+                "Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]}
+            )
         else:
             page.mouse.move(x, y)
             if not number:

@@ -1,8 +1,9 @@
-"""How well a run reads digits that people draw: MNIST's test digits redrawn in many ways, and what is no digit.
+"""How well a run reads digits that people draw: MNIST's test digits redrawn in many ways, and what
+is no digit.
 
-python scripts/benchmark_drawing.py RUN [--count 1000]: the first test digits that the model reads right are drawn anew
-on a canvas, at random place and size, with pens of several widths, on paper, in rows; letters, signs and scribbles
-follow. Prints a share for each.
+python scripts/benchmark_drawing.py RUN [--count 1000]: the first test digits that the model reads
+right are drawn anew on a canvas, at random place and size, with pens of several widths, on paper,
+in rows; letters, signs and scribbles follow. Prints a share for each.
 """
 
 import argparse
@@ -82,9 +83,13 @@ def placed(ink: Grey, rng: np.random.Generator) -> Grey:
 
 
 def photographed(canvas: Grey, rng: np.random.Generator) -> Image.Image:
-    """Dark ink on paper: light from one side, blur, noise, JPEG, a camera held sideways or upside down."""
+    """Dark ink on paper: light from one side, blur, noise, JPEG, a camera held sideways or upside
+    down.
+    """
     ink = ndimage.gaussian_filter(canvas / 255, 1.2)
-    light = rng.uniform(150, 225) + np.linspace(-50, 50, SIDE)[:, None] * rng.choice([-1, 1]) * rng.uniform(0, 1)
+    light = rng.uniform(150, 225) + np.linspace(-50, 50, SIDE)[:, None] * rng.choice(
+        [-1, 1]
+    ) * rng.uniform(0, 1)
     photo = light * (1 - rng.uniform(0.5, 0.85) * ink) + rng.normal(0, 5, ink.shape)
     orientation, turn = [(1, None), (3, 3), (6, 2), (8, 4)][rng.integers(4)]
     image = Image.fromarray(photo.clip(0, 255).astype(np.uint8)).convert("RGB")
@@ -126,12 +131,19 @@ def no_digits(rng: np.random.Generator) -> Iterator[tuple[str, Grey]]:
     for font in ("DejaVuSans.ttf", "DejaVuSerif.ttf"):
         for letter in LETTERS + SIGNS:
             image = Image.new("L", (SIDE, SIDE))
-            face = ImageFont.truetype(str(Path(get_data_path()) / "fonts" / "ttf" / font), int(rng.integers(110, 190)))
+            face = ImageFont.truetype(
+                str(Path(get_data_path()) / "fonts" / "ttf" / font), int(rng.integers(110, 190))
+            )
             ImageDraw.Draw(image).text((140, 140), letter, 255, font=face, anchor="mm")
             yield letter, np.asarray(image.rotate(rng.uniform(-8, 8), Image.Resampling.BICUBIC))
     for _ in range(20):
         knots = rng.uniform(50, 230, (int(rng.integers(7, 16)), 2))
-        yield "scribble", line(make_interp_spline(np.linspace(0, 1, len(knots)), knots)(np.linspace(0, 1, 200)), 12)
+        yield (
+            "scribble",
+            line(
+                make_interp_spline(np.linspace(0, 1, len(knots)), knots)(np.linspace(0, 1, 200)), 12
+            ),
+        )
     for shape in ((100, 100, 112, 112), (100, 100, 150, 150)):
         image = Image.new("L", (SIDE, SIDE))
         ImageDraw.Draw(image).ellipse(shape, fill=255)
@@ -147,14 +159,24 @@ def no_digits(rng: np.random.Generator) -> Iterator[tuple[str, Grey]]:
 
 
 WAYS: dict[str, Callable[[Grey, np.random.Generator], Any]] = {
-    "enlarged, white on black": lambda digit, rng: placed(outlined(digit, rng.uniform(60, 220)), rng),
-    "enlarged, black on white": lambda digit, rng: 255 - placed(outlined(digit, rng.uniform(60, 220)), rng),
-    "half as wide": lambda digit, rng: 255 - placed(outlined(digit, rng.uniform(60, 220), 0.5), rng),
-    "1.7 times as wide": lambda digit, rng: 255 - placed(outlined(digit, rng.uniform(60, 220), 1.7), rng),
+    "enlarged, white on black": lambda digit, rng: placed(
+        outlined(digit, rng.uniform(60, 220)), rng
+    ),
+    "enlarged, black on white": lambda digit, rng: (
+        255 - placed(outlined(digit, rng.uniform(60, 220)), rng)
+    ),
+    "half as wide": lambda digit, rng: (
+        255 - placed(outlined(digit, rng.uniform(60, 220), 0.5), rng)
+    ),
+    "1.7 times as wide": lambda digit, rng: (
+        255 - placed(outlined(digit, rng.uniform(60, 220), 1.7), rng)
+    ),
     "pen of 20 px": lambda digit, rng: 255 - placed(penned(digit, rng.uniform(60, 220), 20), rng),
     "pen of 6 px": lambda digit, rng: 255 - placed(penned(digit, rng.uniform(60, 220), 6), rng),
     "pen of 32 px": lambda digit, rng: 255 - placed(penned(digit, rng.uniform(100, 220), 32), rng),
-    "photo": lambda digit, rng: photographed(placed(outlined(digit, rng.uniform(60, 220)), rng), rng),
+    "photo": lambda digit, rng: photographed(
+        placed(outlined(digit, rng.uniform(60, 220)), rng), rng
+    ),
 }
 
 
@@ -165,7 +187,9 @@ def asked(reader: Reader, picture: Any) -> Answer:
 
 def main() -> None:
     """Print the share read right, and the share refused, of each kind."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run")
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--outputs", type=Path, default=Path("outputs"))
@@ -180,19 +204,30 @@ def main() -> None:
     for name, draw in WAYS.items():
         rng = np.random.default_rng(0)
         answers = [asked(reader, draw(test.images[i], rng)) for i in right]
-        correct = np.mean([answer.label == str(test.labels[i]) for answer, i in zip(answers, right, strict=True)])
+        correct = np.mean(
+            [answer.label == str(test.labels[i]) for answer, i in zip(answers, right, strict=True)]
+        )
         refused = np.mean([answer.label is None for answer in answers])
-        print(f"{name:26}  read right {100 * correct:5.1f} %   refused {100 * refused:4.1f} %", flush=True)
+        print(
+            f"{name:26}  read right {100 * correct:5.1f} %   refused {100 * refused:4.1f} %",
+            flush=True,
+        )
     rng = np.random.default_rng(1)
     for length in (2, 3, 4, 5):
-        rows = [rng.choice(right, length, replace=False) for _ in range(max(1, arguments.count // 10))]
-        said = [asked(reader, 255 - in_row([test.images[i] for i in row], rng)).label for row in rows]
+        rows = [
+            rng.choice(right, length, replace=False) for _ in range(max(1, arguments.count // 10))
+        ]
+        said = [
+            asked(reader, 255 - in_row([test.images[i] for i in row], rng)).label for row in rows
+        ]
         numbers = ["".join(str(test.labels[i]) for i in row) for row in rows]
         correct = np.mean([label == number for label, number in zip(said, numbers, strict=True)])
         print(f"{length} digits in a row          read right {100 * correct:5.1f} %", flush=True)
     found = [(name, asked(reader, 255 - picture)) for name, picture in no_digits(rng)]
     taken = [f"{name} as {answer.label}" for name, answer in found if answer.label is not None]
-    print(f"{len(found)} that are no digits       refused {100 - 100 * len(taken) / len(found):5.1f} %")
+    print(
+        f"{len(found)} that are no digits       refused {100 - 100 * len(taken) / len(found):5.1f} %"
+    )
     print("taken for digits:", ", ".join(taken))
 
 

@@ -1,9 +1,11 @@
-"""Accuracy against training time of the presets and of the original baselines; writes README's table and the plot.
+"""Accuracy against training time of the presets and of the original baselines; writes README's
+table and the plot.
 
 python scripts/frontier.py [--presets NAME ...] [--seeds 0 1 2 3 4]
 
-Time is augmentation, features and fit, divided by that of a bare RandomForest(100) on raw pixels, fitted in the same
-run: machines drift. What docs/frontier.json holds is not run again; without it all starts anew.
+Time is augmentation, features and fit, divided by that of a bare RandomForest(100) on raw pixels,
+fitted in the same run: machines drift. What docs/frontier.json holds is not run again; without it
+all starts anew.
 """
 
 import argparse
@@ -27,7 +29,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ROOT = Path(__file__).parents[1]
-RESULTS, PLOT, README = ROOT / "docs" / "frontier.json", ROOT / "docs" / "frontier.png", ROOT / "README.md"
+RESULTS, PLOT, README = (
+    ROOT / "docs" / "frontier.json",
+    ROOT / "docs" / "frontier.png",
+    ROOT / "README.md",
+)
 TABLE = re.compile(r"(<!-- frontier -->\n).*?(<!-- /frontier -->)", re.DOTALL)
 PRESETS = ("seed_sgd", "seed_rf", "fast", "balanced", "best")
 LABELS = {"seed_sgd": "seed_sgd: linear, raw pixels", "seed_rf": "seed_rf: 100 trees, raw pixels"}
@@ -40,7 +46,10 @@ PUBLISHED = {
     "shallow convolution + least squares 2015": 0.37,
 }
 # The two points that the original project reported: seconds beside its forest's two minutes, accuracy in percent.
-ORIGINAL = {"original SGD, as reported": (30 / 120, 95.12), "original forest, as reported": (1.0, 97.05)}
+ORIGINAL = {
+    "original SGD, as reported": (30 / 120, 95.12),
+    "original forest, as reported": (1.0, 97.05),
+}
 FOREST = """
 import sys, time
 from sklearn.ensemble import RandomForestClassifier
@@ -60,7 +69,9 @@ def run_child(command: list[str]) -> tuple[str, float]:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         child = subprocess.Popen(command, stdout=out, stderr=errors, env=environment)
-        _, status, usage = os.wait4(child.pid, 0)  # the only way to the peak memory of this one child
+        _, status, usage = os.wait4(
+            child.pid, 0
+        )  # the only way to the peak memory of this one child
         child.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         errors.seek(0)
@@ -77,7 +88,13 @@ def forest_seconds() -> float:
 def measure(preset: str, seed: int, unit: float) -> Point:
     """Run a preset in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        words = [f"experiment={preset}", "dataset=mnist", f"seed={seed}", f"n_jobs={THREADS}", f"outputs={folder}"]
+        words = [
+            f"experiment={preset}",
+            "dataset=mnist",
+            f"seed={seed}",
+            f"n_jobs={THREADS}",
+            f"outputs={folder}",
+        ]
         path, peak = run_child([sys.executable, "-m", "mnist_exp.train", *words])
         metrics = Run(Path(path)).metrics
     return {
@@ -85,7 +102,9 @@ def measure(preset: str, seed: int, unit: float) -> Point:
         "seed": seed,
         "accuracy": metrics["test"]["accuracy"],
         "n_test": metrics["data"]["n_test"],
-        "train_s": round(metrics["time"]["augment_s"] + metrics["time"]["fit_s"], 2),  # the fit's includes the features
+        "train_s": round(
+            metrics["time"]["augment_s"] + metrics["time"]["fit_s"], 2
+        ),  # the fit's includes the features
         "forest_s": round(unit, 2),
         "model_mb": round(metrics["model"]["bytes"] / 1e6, 1),
         "peak_mb": round(peak),
@@ -93,12 +112,16 @@ def measure(preset: str, seed: int, unit: float) -> Point:
 
 
 def kept() -> list[Point]:
-    """The points measured so far; read anew each time, since several of these scripts may share the work."""
+    """The points measured so far; read anew each time, since several of these scripts may share the
+    work.
+    """
     return json.loads(RESULTS.read_text())["points"] if RESULTS.exists() else []
 
 
 def summarize(points: list[Point]) -> dict[str, float]:
-    """Means over seeds in percent, with the interval of the mean or, of one seed, of its test images; median costs."""
+    """Means over seeds in percent, with the interval of the mean or, of one seed, of its test
+    images; median costs.
+    """
     accuracies = np.array([point["accuracy"] for point in points])
     n = points[0]["n_test"]
     many = len(points) > 1 and accuracies.std() > 0
@@ -110,7 +133,10 @@ def summarize(points: list[Point]) -> dict[str, float]:
         "low": 100 * interval.low,
         "high": 100 * interval.high,
         "ratio": float(np.median(ratios)),
-        **{name: float(np.median([point[name] for point in points])) for name in ("train_s", "model_mb", "peak_mb")},
+        **{
+            name: float(np.median([point[name] for point in points]))
+            for name in ("train_s", "model_mb", "peak_mb")
+        },
     }
 
 
@@ -129,7 +155,9 @@ def table(rows: dict[str, dict[str, float]]) -> str:
 
 
 def plot(rows: dict[str, dict[str, float]]) -> bytes:
-    """The frontier as a PNG: error on a logarithmic axis, since the last tenths of a point are the hard ones."""
+    """The frontier as a PNG: error on a logarithmic axis, since the last tenths of a point are the
+    hard ones.
+    """
     from matplotlib.figure import Figure
 
     from mnist_exp.report.figures import png
@@ -137,7 +165,9 @@ def plot(rows: dict[str, dict[str, float]]) -> bytes:
     figure = Figure(figsize=(10, 5.6), layout="constrained")
     axes = figure.subplots()
     axes.set(xscale="log", yscale="log", xlim=(0.1, 60), ylim=(12, 0.28))
-    axes.set_title("MNIST on two cores: accuracy against training time", loc="left", fontsize=15, weight="bold")
+    axes.set_title(
+        "MNIST on two cores: accuracy against training time", loc="left", fontsize=15, weight="bold"
+    )
     axes.set_xlabel("training time, in fits of RandomForest(100) on raw pixels")
     axes.set_ylabel("test accuracy")
     ticks = [90, 95, 97, 98, 99, 99.5, 99.6]
@@ -181,8 +211,13 @@ def _draw_points(axes: "Axes", rows: dict[str, dict[str, float]]) -> None:
     for name, row in rows.items():
         baseline = name.startswith("seed")
         colour = "#707070" if baseline else "#1f5fbf"
-        error, bars = 100 - row["accuracy"], [[row["high"] - row["accuracy"]], [row["accuracy"] - row["low"]]]
-        axes.errorbar(row["ratio"], error, yerr=bars, fmt="o", color=colour, markersize=9, capsize=4, zorder=3)
+        error, bars = (
+            100 - row["accuracy"],
+            [[row["high"] - row["accuracy"]], [row["accuracy"] - row["low"]]],
+        )
+        axes.errorbar(
+            row["ratio"], error, yerr=bars, fmt="o", color=colour, markersize=9, capsize=4, zorder=3
+        )
         axes.annotate(
             f"{LABELS.get(name, name)}: {row['accuracy']:.2f} %",
             (row["ratio"], error),
@@ -192,14 +227,20 @@ def _draw_points(axes: "Axes", rows: dict[str, dict[str, float]]) -> None:
             weight="bold",
             color=colour,
         )
-    ours = sorted((row["ratio"], 100 - row["accuracy"]) for name, row in rows.items() if not name.startswith("seed"))
+    ours = sorted(
+        (row["ratio"], 100 - row["accuracy"])
+        for name, row in rows.items()
+        if not name.startswith("seed")
+    )
     if ours:
         axes.plot(*zip(*ours, strict=True), color="#1f5fbf", linewidth=1.5, alpha=0.5)
 
 
 def main() -> None:
     """Run what is missing, keeping each point at once, then write the table and the plot."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--presets", nargs="*", choices=PRESETS, default=PRESETS)
     parser.add_argument("--seeds", nargs="*", type=int, default=range(5))
     arguments = parser.parse_args()
@@ -215,7 +256,12 @@ def main() -> None:
     rows = {preset: summarize(found) for preset, found in every.items() if found}
     if not rows:
         raise SystemExit("nothing to draw: name presets and seeds")
-    write_text(README, TABLE.sub(lambda match: match[1] + table(rows) + match[2], README.read_text(encoding="utf-8")))
+    write_text(
+        README,
+        TABLE.sub(
+            lambda match: match[1] + table(rows) + match[2], README.read_text(encoding="utf-8")
+        ),
+    )
     write_bytes(PLOT, plot(rows))
 
 

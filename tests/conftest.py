@@ -1,4 +1,6 @@
-"""What many tests share: real MNIST, the bundled digits, tiny IDX files, and servers on the loopback interface."""
+"""What many tests share: real MNIST, the bundled digits, tiny IDX files, and servers on the
+loopback interface.
+"""
 
 import gzip
 import os
@@ -21,7 +23,9 @@ from mnist_exp.data import load
 @pytest.fixture(scope="session")
 def mnist_dir():
     """The data_dir that holds real MNIST; without it tests are skipped, but under CI they fail."""
-    root = Path(os.environ.get("MNIST_EXP_DATA") or Path(__file__).parents[2] / "shared" / "data").absolute()
+    root = Path(
+        os.environ.get("MNIST_EXP_DATA") or Path(__file__).parents[2] / "shared" / "data"
+    ).absolute()
     if not any((root / "mnist").glob("train-images*")):
         reason = f"no MNIST in {root / 'mnist'}: set MNIST_EXP_DATA"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
@@ -30,13 +34,18 @@ def mnist_dir():
 
 @pytest.fixture(scope="session")
 def digits():
-    """A small dataset of bundled digits: 400 images for training, 100 for validation, 200 for testing."""
+    """A small dataset of bundled digits: 400 images for training, 100 for validation, 200 for
+    testing.
+    """
     return load(digits_source(), train_size=400, val_size=100, test_size=200)
 
 
 def write_idx(path, array):
     """Write an array as an IDX file, packed if the name says so."""
-    content = struct.pack(f">{1 + array.ndim}I", 0x0800 + array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+    content = (
+        struct.pack(f">{1 + array.ndim}I", 0x0800 + array.ndim, *array.shape)
+        + array.astype(np.uint8).tobytes()
+    )
     path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
 
 
@@ -70,7 +79,9 @@ def trained(folder, *words, data=("dataset=digits", "dataset.test_size=100")):
 
 @pytest.fixture
 def idx_files(tmp_path):
-    """A folder with four IDX files: 60 + 30 images of 20x16 pixels in 3 classes, told by the row that is lit."""
+    """A folder with four IDX files: 60 + 30 images of 20x16 pixels in 3 classes, told by the row
+    that is lit.
+    """
     folder = tmp_path / "idx"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -84,7 +95,9 @@ def idx_files(tmp_path):
 
 @pytest.fixture(scope="session")
 def debian_root():
-    """Whoever may install Debian packages and start servers as other users; elsewhere tests are skipped."""
+    """Whoever may install Debian packages and start servers as other users; elsewhere tests are
+    skipped.
+    """
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         reason = "only root on Debian installs and starts the servers"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
@@ -95,7 +108,11 @@ def install(package):
     """Install a Debian package."""
     quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     subprocess.run(["apt-get", "update", "-qq"], check=True)
-    subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package], env=quiet, check=True)
+    subprocess.run(
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", package],
+        env=quiet,
+        check=True,
+    )
 
 
 @pytest.fixture
@@ -130,7 +147,9 @@ def chromium():
 
 @pytest.fixture
 def serve():
-    """Start HTTP servers on the loopback interface: `serve(handler_class)` returns the base address."""
+    """Start HTTP servers on the loopback interface: `serve(handler_class)` returns the base
+    address.
+    """
     with ExitStack() as servers:
         yield lambda handler: servers.enter_context(_serving(handler))
 

@@ -1,6 +1,7 @@
 """`mnist_exp.train` in a process that kills itself: python killed_at.py EVENT NAME WORD...
 
-EVENT is an audit event of Python (os.rename: the temporary file is written, and about to be moved); NAME ends the path.
+EVENT is an audit event of Python (os.rename: the temporary file is written, and about to be moved);
+NAME ends the path.
 """
 
 import os

@@ -33,16 +33,22 @@ CONFIG = {
 
 
 def wrong_at(*ranges):
-    """Predictions that are right but for the images in these ranges, which are taken for the next class."""
+    """Predictions that are right but for the images in these ranges, which are taken for the next
+    class.
+    """
     prediction = LABEL.copy()
     for first, last in ranges:
         prediction[first:last] = (prediction[first:last] + 1) % 10
     return prediction
 
 
-def write_run(folder, prediction, *, label=LABEL, sha="a" * 64, split="test", state="completed", **config):
+def write_run(
+    folder, prediction, *, label=LABEL, sha="a" * 64, split="test", state="completed", **config
+):
     run = Run.claim(folder, [])
-    run.save_predictions(split, Predictions(np.arange(len(label)), label, prediction, None, None, sha))
+    run.save_predictions(
+        split, Predictions(np.arange(len(label)), label, prediction, None, None, sha)
+    )
     accuracy = float(np.mean(label == prediction))
     times = {"fit_s": 2.0, "predict_us_per_image": 20.0}
     run.save_metrics({split: {"accuracy": accuracy}, "time": times, "model": {"bytes": 1000}}, {})
@@ -61,10 +67,16 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def three(here):
-    """A baseline with 100 mistakes, a better run with 60 of them, one that cannot be told from the baseline."""
+    """A baseline with 100 mistakes, a better run with 60 of them, one that cannot be told from the
+    baseline.
+    """
     write_run(here / "runs" / "0", wrong_at((0, 100)))
     write_run(here / "runs" / "1", wrong_at((40, 100)), model={"_target_": "s.Forest", "trees": 50})
-    write_run(here / "runs" / "2", wrong_at((5, 100), (200, 203)), augment={"_target_": "a.shift", "pixels": 1})
+    write_run(
+        here / "runs" / "2",
+        wrong_at((5, 100), (200, 203)),
+        augment={"_target_": "a.shift", "pixels": 1},
+    )
     return here
 
 
@@ -93,8 +105,15 @@ def test_json_has_the_figures_that_can_be_counted_by_hand(three, command):
         [],
     )
     base, better, alike = found["runs"]
-    assert [base[key] for key in ("delta", "delta_interval", "fixed", "broke", "p", "p_holm")] == [None] * 6
-    assert (better["fixed"], better["broke"], better["delta"], better["accuracy"]) == (40, 0, 2.0, 0.97)
+    assert [base[key] for key in ("delta", "delta_interval", "fixed", "broke", "p", "p_holm")] == [
+        None
+    ] * 6
+    assert (better["fixed"], better["broke"], better["delta"], better["accuracy"]) == (
+        40,
+        0,
+        2.0,
+        0.97,
+    )
     assert better["p"] == pytest.approx(2 * 0.5**40)
     assert better["p_holm"] == 2 * better["p"]
     assert (alike["fixed"], alike["broke"], alike["delta"]) == (5, 3, pytest.approx(0.1))
@@ -110,7 +129,10 @@ def test_only_keys_that_differ_are_told(three):
 
 def test_the_verdicts_and_the_changed_confusions(three):
     _, better, alike = compare_runs("runs").runs
-    assert (better.difference.verdict, alike.difference.verdict) == ("better", "not distinguishable")
+    assert (better.difference.verdict, alike.difference.verdict) == (
+        "better",
+        "not distinguishable",
+    )
     assert better.difference.confusions[0][2:] == (10, 6)
     assert alike.difference.detectable > abs(alike.difference.delta)
     assert alike.difference.seeds_to_settle > 10
@@ -160,7 +182,9 @@ def test_markdown_escapes_what_a_folder_is_called(three, command):
 
 def test_sorting_and_filtering(three, command):
     def order(*words):
-        return [run["run"] for run in json.loads(command("runs", "--format", "json", *words)[1])["runs"]]
+        return [
+            run["run"] for run in json.loads(command("runs", "--format", "json", *words)[1])["runs"]
+        ]
 
     assert order("--sort", "accuracy") == ["runs/1", "runs/2", "runs/0"]
     assert order("--sort", "model.trees") == ["runs/0", "runs/2", "runs/1"]
@@ -175,7 +199,10 @@ def test_a_group_is_filtered_by_the_option_that_was_chosen(three):
         (three / "runs" / name / ".hydra" / "hydra.yaml").write_text(
             f"hydra: {{runtime: {{choices: {{model: {model}}}}}}}"
         )
-    assert [run.name for run in compare_runs("runs", filters=["model=forest"]).runs] == ["runs/0", "runs/1"]
+    assert [run.name for run in compare_runs("runs", filters=["model=forest"]).runs] == [
+        "runs/0",
+        "runs/1",
+    ]
 
 
 def test_any_run_can_be_the_baseline(three):
@@ -186,7 +213,11 @@ def test_any_run_can_be_the_baseline(three):
 
 def test_all_pairs_are_adjusted_together(three):
     pairs = compare_runs("runs", all_pairs=True).pairs
-    assert [(pair.a, pair.b) for pair in pairs] == [("runs/0", "runs/1"), ("runs/0", "runs/2"), ("runs/1", "runs/2")]
+    assert [(pair.a, pair.b) for pair in pairs] == [
+        ("runs/0", "runs/1"),
+        ("runs/0", "runs/2"),
+        ("runs/1", "runs/2"),
+    ]
     assert pairs[0].difference.p_holm == pytest.approx(3 * pairs[0].difference.p)
 
 
@@ -201,7 +232,11 @@ def test_jobs_are_in_the_order_of_their_numbers_and_count_once(here):
 def test_latest_and_patterns_name_runs(three):
     (three / "outputs").mkdir()
     point_latest(three / "outputs", Run(three / "runs" / "1"))
-    assert [run.name for run in compare_runs(["latest", "runs/[02]"]).runs] == ["runs/1", "runs/0", "runs/2"]
+    assert [run.name for run in compare_runs(["latest", "runs/[02]"]).runs] == [
+        "runs/1",
+        "runs/0",
+        "runs/2",
+    ]
 
 
 def test_a_search_stands_for_its_best_and_with_val_for_its_trials(here):
@@ -211,7 +246,10 @@ def test_a_search_stands_for_its_best_and_with_val_for_its_trials(here):
     write_run(here / "search" / "best", wrong_at((0, 20)))
     (here / "search" / "optimization_results.yaml").touch()
     assert [run.name for run in compare_runs(["plain", "search"]).runs] == ["plain", "search/best"]
-    assert [run.name for run in compare_runs("search", split="val").runs] == ["search/0", "search/1"]
+    assert [run.name for run in compare_runs("search", split="val").runs] == [
+        "search/0",
+        "search/1",
+    ]
     shutil.rmtree(here / "search" / "best")
     with pytest.raises(UserError, match="search/best"):
         compare_runs(["plain", "search"])
@@ -238,7 +276,10 @@ def test_seeds_are_paired_by_seed(here):
         (d.mean() - half, d.mean() + half), rel=1e-6
     )
     assert other.verdict == "better"
-    assert json.loads(json.dumps(to_json(compare_runs(["a", "b"]))))["groups"][1]["delta_interval"][0] > 0
+    assert (
+        json.loads(json.dumps(to_json(compare_runs(["a", "b"]))))["groups"][1]["delta_interval"][0]
+        > 0
+    )
 
 
 def test_seeds_that_change_nothing_are_deterministic(here):
@@ -252,9 +293,16 @@ def test_seeds_that_change_nothing_are_deterministic(here):
 def test_one_seed_in_common_is_no_basis_and_any_key_can_group(here):
     write_seeds(here / "a", [(0, 100)])
     write_seeds(here / "b", [(0, 90), (0, 80)], augment={"_target_": "a.shift"})
-    assert compare_runs(["a", "b"]).groups[1].verdict == "no interval: 1 seed in common with the baseline"
+    assert (
+        compare_runs(["a", "b"]).groups[1].verdict
+        == "no interval: 1 seed in common with the baseline"
+    )
     for trees in (1, 2):
-        write_run(here / "c" / str(trees), wrong_at((0, trees)), model={"_target_": "s.Forest", "trees": trees})
+        write_run(
+            here / "c" / str(trees),
+            wrong_at((0, trees)),
+            model={"_target_": "s.Forest", "trees": trees},
+        )
     assert compare_runs("c", group_by="model.trees").groups[0].values == ["1", "2"]
 
 
@@ -263,7 +311,9 @@ def test_two_seeds_that_happen_to_agree_prove_little(here):
     write_seeds(here / "b", [(0, 100), (1, 101)], augment={"_target_": "a.shift"})
     group = compare_runs(["a", "b"]).groups[1]
     assert (group.verdict, group.delta) == ("not distinguishable", pytest.approx(100 / N))
-    half = 12.7062047 * 100 / N / 12**0.5 / 2**0.5  # t(0.975, 1) and the spread of rounding to whole images
+    half = (
+        12.7062047 * 100 / N / 12**0.5 / 2**0.5
+    )  # t(0.975, 1) and the spread of rounding to whole images
     assert group.delta_interval.high == pytest.approx(100 / N + half)
 
 
@@ -289,9 +339,13 @@ def test_resampled_splits_are_paired_and_their_overlap_widens_the_interval(here)
     assert found.skipped == []
     group = found.groups[1]
     d = 100 * np.array([10, 12, 10]) / N
-    half = 4.302653 * ((1 / 3 + 1 / 5) * d.var(ddof=1)) ** 0.5  # Nadeau and Bengio: t(0.975, 2), n_test / n_train = 1/5
+    half = (
+        4.302653 * ((1 / 3 + 1 / 5) * d.var(ddof=1)) ** 0.5
+    )  # Nadeau and Bengio: t(0.975, 2), n_test / n_train = 1/5
     assert (group.pairs, group.delta) == (3, pytest.approx(d.mean()))
-    assert (group.delta_interval.low, group.delta_interval.high) == pytest.approx((d.mean() - half, d.mean() + half))
+    assert (group.delta_interval.low, group.delta_interval.high) == pytest.approx(
+        (d.mean() - half, d.mean() + half)
+    )
     assert len(compare_runs(["a", "b"], split="val").skipped) == 5
 
 
@@ -307,13 +361,20 @@ BROKEN = {
     "deep json": lambda run: (run / "metrics.json").write_text("[" * 100_000),
     "missing key": lambda run: (run / "metrics.json").write_text('{"test": {}}'),
     "odd metrics": lambda run: (run / "metrics.json").write_text('{"test": 3}'),
-    "accuracy is no number": lambda run: (run / "metrics.json").write_text('{"test": {"accuracy": NaN}}'),
+    "accuracy is no number": lambda run: (run / "metrics.json").write_text(
+        '{"test": {"accuracy": NaN}}'
+    ),
     "no metrics": lambda run: (run / "metrics.json").unlink(),
     "schema": lambda run: (run / "status.json").write_text(
         (run / "status.json").read_text().replace('"schema": 1', '"schema": 9')
     ),
-    "newer schema": lambda run: (run / "status.json").write_text('{"schema": 2, "phase": "completed"}'),
-    "device": lambda run: [(run / "status.json").unlink(), (run / "status.json").symlink_to("/dev/zero")],
+    "newer schema": lambda run: (run / "status.json").write_text(
+        '{"schema": 2, "phase": "completed"}'
+    ),
+    "device": lambda run: [
+        (run / "status.json").unlink(),
+        (run / "status.json").symlink_to("/dev/zero"),
+    ],
     "pipe": lambda run: [(run / "metrics.json").unlink(), os.mkfifo(run / "metrics.json")],
     "huge json": lambda run: os.truncate(run / "metrics.json", 2**30),
     "bad yaml": lambda run: (run / ".hydra" / "config.yaml").write_text("a: [1"),
@@ -331,11 +392,16 @@ BROKEN = {
     "floats": lambda run: np.savez(
         run / "predictions_test.npz", label=LABEL, prediction=LABEL * 1.0, split_sha256="a" * 64
     ),
-    "array missing": lambda run: np.savez(run / "predictions_test.npz", label=LABEL, prediction=LABEL),
+    "array missing": lambda run: np.savez(
+        run / "predictions_test.npz", label=LABEL, prediction=LABEL
+    ),
     "objects": lambda run: np.savez(
         run / "predictions_test.npz", label=LABEL, prediction=LABEL.astype(object), split_sha256="a"
     ),
-    "loop": lambda run: [(run / "status.json").unlink(), (run / "status.json").symlink_to("status.json")],
+    "loop": lambda run: [
+        (run / "status.json").unlink(),
+        (run / "status.json").symlink_to("status.json"),
+    ],
     "other labels": lambda run: np.savez(
         run / "predictions_test.npz", label=LABEL[::-1], prediction=LABEL, split_sha256="a" * 64
     ),
@@ -399,11 +465,20 @@ def test_what_no_json_can_hold_is_text_or_left_out(three, command):
     )
     status, stdout, _ = command("runs", "--format", "json")
     found = json.loads(stdout)["runs"][1]
-    assert (status, found["config"]["rate"], found["config"]["limit"], found["time"]) == (0, "nan", "inf", {})
+    assert (status, found["config"]["rate"], found["config"]["limit"], found["time"]) == (
+        0,
+        "nan",
+        "inf",
+        {},
+    )
 
 
 def test_a_reason_is_one_line_that_cannot_steer_the_terminal(three, command):
-    rewrite_status(write_run(three / "runs" / "3", LABEL).path, state="failed", error="\x1b[31m\n" + "no luck " * 999)
+    rewrite_status(
+        write_run(three / "runs" / "3", LABEL).path,
+        state="failed",
+        error="\x1b[31m\n" + "no luck " * 999,
+    )
     for words in (["runs"], ["runs", "--format", "json"], ["runs/3", "runs"]):
         status, stdout, stderr = command(*words)
         assert "\x1b" not in stdout + stderr
@@ -464,11 +539,24 @@ def test_a_gate_stays_shut_where_there_is_no_evidence(three, command):
 
 def test_the_command_runs_as_a_process_and_starts_fast(three):
     environment = os.environ | {"PYTHONPATH": str(Path(mnist_exp.__file__).parents[1])}
-    command = [sys.executable, "-W", "error", "-X", "importtime", "-m", "mnist_exp.compare", "runs", "--format", "json"]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-X",
+        "importtime",
+        "-m",
+        "mnist_exp.compare",
+        "runs",
+        "--format",
+        "json",
+    ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert len(json.loads(done.stdout)["runs"]) == 3
     assert [
-        slow for slow in ("sklearn", "matplotlib", "hydra", "omegaconf", "scipy.stats") if f" {slow}\n" in done.stderr
+        slow
+        for slow in ("sklearn", "matplotlib", "hydra", "omegaconf", "scipy.stats")
+        if f" {slow}\n" in done.stderr
     ] == []
 
 
@@ -478,7 +566,9 @@ def test_the_library_is_imported_on_first_use(three):
         "print(*(run.name for run in mnist_exp.compare_runs('runs').runs))"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(mnist_exp.__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
     assert done.stdout == "runs/0 runs/1 runs/2\n"
     with pytest.raises(AttributeError, match="nothing"):
         _ = mnist_exp.nothing

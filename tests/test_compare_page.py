@@ -13,11 +13,17 @@ from mnist_exp.comparison import compare_runs
 from mnist_exp.config import load_recorded
 from mnist_exp.data import digits, load
 from mnist_exp.evaluation import Predictions
-from mnist_exp.report.charts import Scale
-from mnist_exp.report.comparison import comparison_html, write_page
+from mnist_exp.report.comparison_charts import Scale
+from mnist_exp.report.comparison_page import comparison_html, write_page
 from mnist_exp.runs import Run
 
-DATASET = {"_target_": "mnist_exp.data.digits", "name": "digits", "train_size": 100, "val_size": None, "test_size": 200}
+DATASET = {
+    "_target_": "mnist_exp.data.digits",
+    "name": "digits",
+    "train_size": 100,
+    "val_size": None,
+    "test_size": 200,
+}
 DATASET |= {"split_seed": 0}
 HOSTILE = "</script><script>document.title='broken in'</script><img src=x onerror=\"document.title='broken in'\">"
 FOUR, NINE = 4, 9
@@ -32,10 +38,14 @@ def write_run(folder, split, prediction, note="plain", seed=0, dataset=DATASET):
     run = Run.claim(folder, [])
     probability = np.full((len(split), 10), 0.02)
     probability[np.arange(len(split)), prediction] = 0.82
-    run.save_predictions("test", Predictions(split.index, split.labels, prediction, probability, None, split.sha256))
+    run.save_predictions(
+        "test", Predictions(split.index, split.labels, prediction, probability, None, split.sha256)
+    )
     accuracy = float(np.mean(prediction == split.labels))
     times = {"fit_s": 1.0 + accuracy, "predict_us_per_image": 10.0}
-    run.save_metrics({"test": {"accuracy": accuracy}, "time": times, "model": {"bytes": 10_000}}, {})
+    run.save_metrics(
+        {"test": {"accuracy": accuracy}, "time": times, "model": {"bytes": 10_000}}, {}
+    )
     (folder / ".hydra").mkdir()
     config = {"seed": seed, "dataset": dataset, "model": {"_target_": "s.Forest", "note": note}}
     (folder / ".hydra" / "config.yaml").write_text(json.dumps(config))
@@ -43,7 +53,9 @@ def write_run(folder, split, prediction, note="plain", seed=0, dataset=DATASET):
 
 
 def write_runs(root, split, **config):
-    """The baseline takes six fours for nines; run 1 does so with two of them, and a nine for a four; run 2 is worse."""
+    """The baseline takes six fours for nines; run 1 does so with two of them, and a nine for a
+    four; run 2 is worse.
+    """
     fours, nines = np.flatnonzero(split.labels == FOUR), np.flatnonzero(split.labels == NINE)
     base, better, worse = split.labels.copy(), split.labels.copy(), split.labels.copy()
     base[fours[:6]] = NINE
@@ -68,7 +80,10 @@ def page(runs, tmp_path, chromium):
     problems = []
     page.on("console", lambda message: problems.append(message.text))
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: problems.append(request.url) if request.url.startswith("http") else None)
+    page.on(
+        "request",
+        lambda request: problems.append(request.url) if request.url.startswith("http") else None,
+    )
     page.goto((tmp_path / "page.html").as_uri())
     yield page
     assert page.title() != "broken in"
@@ -81,7 +96,9 @@ def order(page):
 
 
 def pictures(page, where):
-    """The digits shown in an element, cut out of the sheet as the browser does, and their captions."""
+    """The digits shown in an element, cut out of the sheet as the browser does, and their
+    captions.
+    """
     sheet = base64.b64decode(re.search(r"url\(data:image/png;base64,([^)]+)\)", page.content())[1])
     sheet = np.array(Image.open(io.BytesIO(sheet)))
     found = []
@@ -89,7 +106,12 @@ def pictures(page, where):
         x, y = figure.locator(".digit").evaluate(
             "d => [d.style.getPropertyValue('--x'), d.style.getPropertyValue('--y')].map(Number)"
         )
-        found.append((sheet[28 * y : 28 * y + 28, 28 * x : 28 * x + 28], figure.locator("figcaption").text_content()))
+        found.append(
+            (
+                sheet[28 * y : 28 * y + 28, 28 * x : 28 * x + 28],
+                figure.locator("figcaption").text_content(),
+            )
+        )
     return found
 
 
@@ -105,9 +127,9 @@ def test_the_table_sorts_both_ways_and_keeps_empty_cells_last(page):
 
 def test_the_table_filters_by_words(page):
     page.locator("#filter").fill("WORSE runs/2")
-    assert page.locator("#runs tbody tr:visible th").evaluate_all("cells => cells.map(c => c.dataset.value)") == [
-        "runs/2"
-    ]
+    assert page.locator("#runs tbody tr:visible th").evaluate_all(
+        "cells => cells.map(c => c.dataset.value)"
+    ) == ["runs/2"]
     assert page.locator("#shown").text_content() == "1 of 3 runs"
     page.locator("#filter").fill("")
     assert page.locator("#runs tbody tr:visible").count() == 3
@@ -149,7 +171,9 @@ def test_the_page_fits_a_phone_in_the_dark(page):
     page.emulate_media(color_scheme="dark")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     classes = page.locator(".pair:visible .per-class")
-    assert classes.evaluate("table => table.parentElement.scrollWidth <= table.parentElement.clientWidth")
+    assert classes.evaluate(
+        "table => table.parentElement.scrollWidth <= table.parentElement.clientWidth"
+    )
     assert "[" in classes.locator("td small").first.text_content()
 
 
@@ -165,7 +189,9 @@ def test_costs_and_seeds_are_drawn(runs, tmp_path, test_split):
     assert "<h2>Over seed</h2>" in html
 
 
-def test_without_the_data_the_page_says_so_and_is_complete_otherwise(tmp_path, monkeypatch, test_split):
+def test_without_the_data_the_page_says_so_and_is_complete_otherwise(
+    tmp_path, monkeypatch, test_split
+):
     monkeypatch.chdir(tmp_path)
     write_runs(tmp_path / "runs", test_split, dataset=DATASET | {"test_size": 100})
     html = comparison_html(compare_runs("runs"))
@@ -179,19 +205,31 @@ def test_folders_of_another_machine_give_way_to_those_of_this_one(tmp_path, monk
     dataset = DATASET | {"_target_": "mnist_exp.data.mnist", "name": "mnist"}
     dataset |= {"data_dir": "${data_dir}", "cache_dir": "${cache_dir}"}
     elsewhere = tmp_path / "home" / "alice"
-    config = {"data_dir": str(elsewhere / "data"), "cache_dir": str(elsewhere / "cache"), "dataset": dataset}
+    config = {
+        "data_dir": str(elsewhere / "data"),
+        "cache_dir": str(elsewhere / "cache"),
+        "dataset": dataset,
+    }
     (tmp_path / "config.yaml").write_text(json.dumps(config))
     assert len(load_recorded(tmp_path / "config.yaml").test) == 200
     assert not elsewhere.exists()
 
 
 @pytest.mark.parametrize(
-    "dataset", [{"_target_": "os.system", "command": "touch owned"}, DATASET | {"data_dir": {"_target_": "os.abort"}}]
+    "dataset",
+    [
+        {"_target_": "os.system", "command": "touch owned"},
+        DATASET | {"data_dir": {"_target_": "os.abort"}},
+    ],
 )
-def test_a_configuration_from_elsewhere_calls_nothing_but_datasets(tmp_path, monkeypatch, test_split, dataset):
+def test_a_configuration_from_elsewhere_calls_nothing_but_datasets(
+    tmp_path, monkeypatch, test_split, dataset
+):
     monkeypatch.chdir(tmp_path)
     write_runs(tmp_path / "runs", test_split, dataset=dataset)
-    assert "no dataset of mnist_exp, and nothing else is called" in comparison_html(compare_runs("runs"))
+    assert "no dataset of mnist_exp, and nothing else is called" in comparison_html(
+        compare_runs("runs")
+    )
     assert not (tmp_path / "owned").exists()
 
 
@@ -200,11 +238,16 @@ def test_a_run_whose_probabilities_are_damaged_is_left_out_of_the_closer_look(ru
     arrays = dict(np.load(path))
     np.savez(path, **(arrays | {"probability": arrays["probability"][:5]}))
     html = comparison_html(compare_runs("runs"))
-    assert "No closer look: runs/1: predictions of test do not hold a row for each of 200 images" in html
+    assert (
+        "No closer look: runs/1: predictions of test do not hold a row for each of 200 images"
+        in html
+    )
     assert html.count('<article class="pair"') == 1
 
 
-@pytest.mark.parametrize("values", [(105.0, 157.0), (1e5, 1.1e8), (0.9, 2.0), (16.0, 16.0), (2e-3, 9e3)])
+@pytest.mark.parametrize(
+    "values", [(105.0, 157.0), (1e5, 1.1e8), (0.9, 2.0), (16.0, 16.0), (2e-3, 9e3)]
+)
 @pytest.mark.parametrize("by_decades", [True, False])
 def test_a_scale_has_a_few_ticks_within_it(values, by_decades):
     ticks = Scale.around(values, by_decades).ticks

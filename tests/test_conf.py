@@ -1,4 +1,6 @@
-"""Every YAML of a group composes, fits, predicts and is stored on the bundled digits: the file is the registration."""
+"""Every YAML of a group composes, fits, predicts and is stored on the bundled digits: the file is
+the registration.
+"""
 
 import subprocess
 import sys
@@ -29,13 +31,22 @@ def composed(tmp_path):
     return compose_words
 
 
-CHOICES = [f"{group}={name}" for group in ("augment", "features", "model", "experiment") for name in options(group)]
+CHOICES = [
+    f"{group}={name}"
+    for group in ("augment", "features", "model", "experiment")
+    for name in options(group)
+]
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("choice", CHOICES)
-def test_every_choice_trains_and_comes_back_from_its_file_with_the_same_answers(composed, tmp_path, choice):
-    small = {"model=mlp": ["model.hidden_layer_sizes=[32]"], "model=hist_gb": ["model.max_iter=10"]}.get(choice, [])
+def test_every_choice_trains_and_comes_back_from_its_file_with_the_same_answers(
+    composed, tmp_path, choice
+):
+    small = {
+        "model=mlp": ["model.hidden_layer_sizes=[32]"],
+        "model=hist_gb": ["model.max_iter=10"],
+    }.get(choice, [])
     if choice.startswith(("augment", "features")):
         small = ["model=rf", choice, "model.n_estimators=20"]
     experiment = build(composed(choice, *small))
@@ -44,7 +55,9 @@ def test_every_choice_trains_and_comes_back_from_its_file_with_the_same_answers(
     assert outcome.metrics["test"]["accuracy"] > 0.8
     run = Run(tmp_path)
     run.save_model(outcome.pipeline, {"classes": []})
-    answers = [models.predict(model, dataset.test.images) for model in (outcome.pipeline, run.load_model())]
+    answers = [
+        models.predict(model, dataset.test.images) for model in (outcome.pipeline, run.load_model())
+    ]
     for before, after in zip(*answers, strict=True):
         np.testing.assert_array_equal(before, after)
 
@@ -54,10 +67,14 @@ def test_a_model_brings_its_features_and_the_command_line_wins(composed):
     assert composed("model=sgd", "features=pixels").features["_target_"].endswith("Pixels")
     assert composed("features=pixels", "model=sgd").features["_target_"].endswith("Pixels")
     assert composed("experiment=seed_sgd").features["_target_"].endswith("Pixels")
-    assert composed("experiment=seed_sgd", "features=deskew").features["_target_"].endswith("Deskew")
+    assert (
+        composed("experiment=seed_sgd", "features=deskew").features["_target_"].endswith("Deskew")
+    )
 
 
-@pytest.mark.parametrize("word", ["seed=banana", "seed=-1", "seed=1.5", "n_jobs=0", "cache_gb=many"])
+@pytest.mark.parametrize(
+    "word", ["seed=banana", "seed=-1", "seed=1.5", "n_jobs=0", "cache_gb=many"]
+)
 def test_a_wrong_type_is_refused_before_any_work(composed, word):
     with pytest.raises(UserError, match=word):
         build(composed(word))
@@ -67,7 +84,12 @@ def test_the_same_seed_gives_the_same_bits_and_threads_do_not_matter(composed):
     def probabilities(n_jobs):
         experiment = build(composed("augment=affine", "model.n_estimators=20", f"n_jobs={n_jobs}"))
         found = run_experiment(
-            experiment.load(), experiment.augment, experiment.features, experiment.estimator, seed=3, n_jobs=n_jobs
+            experiment.load(),
+            experiment.augment,
+            experiment.features,
+            experiment.estimator,
+            seed=3,
+            n_jobs=n_jobs,
         )
         return found.predictions["test"].probability
 

@@ -1,4 +1,6 @@
-"""Downloads against real servers on the loopback interface: good, wrong, slow, dead, and two processes at once."""
+"""Downloads against real servers on the loopback interface: good, wrong, slow, dead, and two
+processes at once.
+"""
 
 import gzip
 import hashlib
@@ -59,9 +61,14 @@ def _no_proxy(monkeypatch):
 
 @pytest.fixture
 def tiny(idx_files, serve, tmp_path):
-    """A small published dataset and a mirror that has it; `tiny()` makes its source, with other mirrors if given."""
+    """A small published dataset and a mirror that has it; `tiny()` makes its source, with other
+    mirrors if given.
+    """
     packed = sorted(idx_files.glob("*.gz"))
-    digests = {path.stem: Digest(hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest()) for path in packed}
+    digests = {
+        path.stem: Digest(hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest())
+        for path in packed
+    }
     good = serve(partial(Files, directory=idx_files))
 
     def make(*mirrors):
@@ -88,18 +95,32 @@ def test_only_the_parts_asked_for_are_downloaded(tiny):
 
 
 def test_the_first_mirror_that_has_the_right_file_wins_and_a_bad_one_is_asked_once(tiny, serve):
-    broken = [answer(status=404), answer(body=gzip.compress(b"a page of some captive portal")), answer(promised=10**6)]
+    broken = [
+        answer(status=404),
+        answer(body=gzip.compress(b"a page of some captive portal")),
+        answer(promised=10**6),
+    ]
     assert len(load(tiny(NOWHERE, *map(serve, broken), tiny.good)).train) == 60
     assert [handler.requests for handler in broken] == [1, 1, 1]
 
 
 def test_failure_names_every_mirror_its_reason_and_the_two_ways_out(tiny, serve):
-    mirrors = [NOWHERE, serve(answer(status=404)), serve(answer(body=b"hello")), serve(answer(body=b"x", promised=99))]
+    mirrors = [
+        NOWHERE,
+        serve(answer(status=404)),
+        serve(answer(body=b"hello")),
+        serve(answer(body=b"x", promised=99)),
+    ]
     with pytest.raises(DownloadError) as error:
         load(tiny(*mirrors))
     lines = str(error.value).splitlines()
     assert lines[0] == f"{tiny.folder / NAME} is missing and cannot be downloaded:"
-    reasons = ["connection refused", "404 Client Error: Not Found", "truncated: 5 bytes", "the connection broke off"]
+    reasons = [
+        "connection refused",
+        "404 Client Error: Not Found",
+        "truncated: 5 bytes",
+        "the connection broke off",
+    ]
     for line, mirror, reason in zip(lines[1:5], mirrors, reasons, strict=True):
         assert line.startswith(f"  {mirror}: {reason}")
     assert lines[5] == f"Put the four files into {tiny.folder}, or choose dataset=digits."
@@ -160,7 +181,9 @@ def test_a_damaged_file_that_cannot_be_replaced_is_named_and_stays(tiny):
 def test_an_unpacked_file_will_do_and_a_valid_one_beats_a_damaged_one(tiny):
     load(tiny())
     (tiny.folder / NAME).rename(tiny.folder / "packed")
-    (tiny.folder / "train-images.idx3-ubyte").write_bytes(gzip.decompress((tiny.folder / "packed").read_bytes()))
+    (tiny.folder / "train-images.idx3-ubyte").write_bytes(
+        gzip.decompress((tiny.folder / "packed").read_bytes())
+    )
     (tiny.folder / NAME).write_bytes(b"damaged")
     assert len(load(tiny(NOWHERE)).train) == 60
 
@@ -176,7 +199,9 @@ def test_what_a_killed_download_left_goes_when_it_is_old(tiny):
     assert not old.exists()
 
 
-@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that not even root can write to")
+@pytest.mark.skipif(
+    not Path("/proc/self").is_dir(), reason="needs a folder that not even root can write to"
+)
 def test_a_folder_that_cannot_be_written_is_named(tiny):
     files = Published("tiny", ("0", "1", "2"), (tiny.good,), {NAME.removesuffix(".gz"): Digest("")})
     with pytest.raises(DownloadError, match="/proc/tiny"):
@@ -214,15 +239,31 @@ def test_two_processes_download_real_mnist_at_once(mnist_dir, tmp_path, serve):
         (origin / f"{path.name.removesuffix('.gz')}.gz").write_bytes(content)
     mirror = serve(partial(Files, directory=origin))
     code = "import sys; from mnist_exp.data import decide_auto; print(decide_auto(*sys.argv[1:]))"
-    command = [sys.executable, "-W", "error", "-c", code, str(tmp_path / "data"), str(tmp_path / "cache")]
-    environment = os.environ | {"MNIST_EXP_MIRRORS": mirror, "PYTHONPATH": str(Path(__file__).parents[1])}
-    both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        code,
+        str(tmp_path / "data"),
+        str(tmp_path / "cache"),
+    ]
+    environment = os.environ | {
+        "MNIST_EXP_MIRRORS": mirror,
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
+    both = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
     assert [process.communicate(timeout=60)[0] for process in both] == ["mnist\n", "mnist\n"]
     assert names(tmp_path / "data" / "mnist") == names(origin)
     assert len(load(mnist(tmp_path / "data", tmp_path / "cache")).train) == 60_000
 
 
-def test_fashion_mnist_is_verified_packed_and_by_structure_unpacked(mnist_dir, tmp_path, monkeypatch):
+def test_fashion_mnist_is_verified_packed_and_by_structure_unpacked(
+    mnist_dir, tmp_path, monkeypatch
+):
     monkeypatch.setenv("MNIST_EXP_MIRRORS", NOWHERE)
     folder = tmp_path / "fashion_mnist"
     folder.mkdir()

@@ -90,7 +90,10 @@ def make_empty(root):
     ("change", "message"),
     [
         (lambda root: (root / "train").rename(root / "training"), "test: no PNG or JPEG files"),
-        (lambda root: (root / "test" / "7").rename(root / "seven"), "7 is a class in only one of train and test"),
+        (
+            lambda root: (root / "test" / "7").rename(root / "seven"),
+            "7 is a class in only one of train and test",
+        ),
         (lambda root: (root / "test").rename(root / "validation"), "test: there is no such folder"),
         (make_empty, "2: no PNG or JPEG files"),
     ],

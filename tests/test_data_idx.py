@@ -34,8 +34,12 @@ DAMAGE = {
     "empty: its header says 0 x 20 x 16": lambda content: struct.pack(">4I", 2051, 0, 20, 16),
     "truncated: 9 bytes, not even a header": lambda content: content[:9],
     "truncated: 0 bytes": lambda content: b"",
-    "truncated: 687,194,767,376 bytes expected": lambda content: struct.pack(">4I", 2051, 2**31, 20, 16) + content[16:],
-    "truncated: .* bytes expected": lambda content: struct.pack(">4I", 2051, *3 * [2**32 - 1]) + content[16:],
+    "truncated: 687,194,767,376 bytes expected": lambda content: (
+        struct.pack(">4I", 2051, 2**31, 20, 16) + content[16:]
+    ),
+    "truncated: .* bytes expected": lambda content: (
+        struct.pack(">4I", 2051, *3 * [2**32 - 1]) + content[16:]
+    ),
 }
 
 

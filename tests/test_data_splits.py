@@ -25,7 +25,8 @@ def shares(split):
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [(100, [50, 30, 13, 7]), (10, [5, 3, 1, 1]), (333, [167, 100, 43, 23]), (4, [1, 1, 1, 1])]
+    ("size", "expected"),
+    [(100, [50, 30, 13, 7]), (10, [5, 3, 1, 1]), (333, [167, 100, 43, 23]), (4, [1, 1, 1, 1])],
 )
 def test_every_class_keeps_its_share(size, expected):
     assert shares(load(SOURCE, train_size=size).train) == expected
@@ -50,14 +51,19 @@ def test_training_and_validation_share_nothing_and_use_everything():
 
 
 def test_one_size_does_not_move_the_images_of_another():
-    alone, together = load(SOURCE, train_size=300), load(SOURCE, train_size=300, val_size=100, test_size=50)
+    alone, together = (
+        load(SOURCE, train_size=300),
+        load(SOURCE, train_size=300, val_size=100, test_size=50),
+    )
     np.testing.assert_array_equal(alone.train.index, together.train.index)
     np.testing.assert_array_equal(load(SOURCE, val_size=100).val.index, together.val.index)
     np.testing.assert_array_equal(load(SOURCE, test_size=50).test.index, together.test.index)
 
 
 def test_the_seed_decides_and_the_digest_tells():
-    first, again, other = (load(SOURCE, train_size=300, test_size=50, split_seed=seed) for seed in (0, 0, 1))
+    first, again, other = (
+        load(SOURCE, train_size=300, test_size=50, split_seed=seed) for seed in (0, 0, 1)
+    )
     assert first.train.sha256 == again.train.sha256 != other.train.sha256
     assert first.test.sha256 == again.test.sha256 != other.test.sha256
     content = first.test.images.tobytes() + first.test.labels.astype("<i8").tobytes()
@@ -74,8 +80,14 @@ def test_the_seed_decides_and_the_digest_tells():
         ({"train_size": 100.0}, "dataset.train_size=100.0"),
         ({"train_size": True}, "dataset.train_size=True"),
         ({"train_size": "many"}, "dataset.train_size=many"),
-        ({"val_size": 997}, r"dataset.val_size=997: must be null \(none\) or a whole number from 4 .* to 996"),
-        ({"train_size": 901, "val_size": 100}, "train_size=901: .* to 900, since 100 of the 1000 are for validation"),
+        (
+            {"val_size": 997},
+            r"dataset.val_size=997: must be null \(none\) or a whole number from 4 .* to 996",
+        ),
+        (
+            {"train_size": 901, "val_size": 100},
+            "train_size=901: .* to 900, since 100 of the 1000 are for validation",
+        ),
         ({"test_size": 101}, "dataset.test_size=101: .* to 100"),
         ({"split_seed": -1}, "dataset.split_seed=-1"),
         ({"split_seed": "x"}, "dataset.split_seed=x"),
@@ -98,13 +110,30 @@ def test_the_test_part_is_read_only_when_asked_for():
         assert which == "train"
         return make_part(which, split_seed)
 
-    assert load(Source("made", part, lambda: tuple("abcd")), val_size=10, with_test=False).test is None
+    assert (
+        load(Source("made", part, lambda: tuple("abcd")), val_size=10, with_test=False).test is None
+    )
 
 
 def test_mnist_comes_whole_and_from_the_memory_map(mnist_dir, tmp_path):
     for _ in range(2):
         dataset = load(mnist(mnist_dir, tmp_path))
-    assert (len(dataset.train), len(dataset.test), dataset.classes) == (60_000, 10_000, tuple("0123456789"))
-    assert np.bincount(dataset.test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert (len(dataset.train), len(dataset.test), dataset.classes) == (
+        60_000,
+        10_000,
+        tuple("0123456789"),
+    )
+    assert np.bincount(dataset.test.labels).tolist() == [
+        980,
+        1135,
+        1032,
+        1010,
+        982,
+        892,
+        958,
+        1028,
+        974,
+        1009,
+    ]
     assert isinstance(dataset.train.images, np.memmap)
     assert not dataset.train.images.flags.writeable

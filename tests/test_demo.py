@@ -1,4 +1,6 @@
-"""The demo as its visitors meet it: drawn on in a real browser, asked by programs, and sent nonsense."""
+"""The demo as its visitors meet it: drawn on in a real browser, asked by programs, and sent
+nonsense.
+"""
 
 import base64
 import io
@@ -23,23 +25,39 @@ from playwright.sync_api import expect
 
 from mnist_exp.app.feedback import Feedback
 from mnist_exp.app.pictures import HEIGHT, WIDTH, as_drawing, drawing_ink
-from mnist_exp.app.shelf import Shelf
+from mnist_exp.app.loaded_runs import Shelf
 from mnist_exp.demo import main
 from mnist_exp.errors import UserError
 from mnist_exp.recognition import Reader
 from mnist_exp.runs import Run
 
-expect.set_options(timeout=60_000)  # the first answer waits for the training images, on a busy machine long
+expect.set_options(
+    timeout=60_000
+)  # the first answer waits for the training images, on a busy machine long
 SEVEN = [(0.35, 0.2), (0.45, 0.19), (0.6, 0.2), (0.55, 0.45), (0.47, 0.8)]
 ONE = [(0.5, 0.15), (0.5, 0.4), (0.49, 0.85)]
-SCRIBBLE = [(0.2, 0.2), (0.8, 0.8), (0.8, 0.2), (0.2, 0.8), (0.5, 0.1), (0.1, 0.5), (0.9, 0.5), (0.5, 0.9)]
+SCRIBBLE = [
+    (0.2, 0.2),
+    (0.8, 0.8),
+    (0.8, 0.2),
+    (0.2, 0.8),
+    (0.5, 0.1),
+    (0.1, 0.5),
+    (0.9, 0.5),
+    (0.5, 0.9),
+]
 
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory, mnist_dir):
     """Two runs on a part of MNIST: `margins` without probabilities, `forest` with them."""
     folder = tmp_path_factory.mktemp("demo")
-    data = "dataset=mnist", f"data_dir='{mnist_dir.as_posix()}'", "dataset.train_size=4000", "dataset.test_size=300"
+    data = (
+        "dataset=mnist",
+        f"data_dir='{mnist_dir.as_posix()}'",
+        "dataset.train_size=4000",
+        "dataset.test_size=300",
+    )
     trained(folder / "margins", "model=sgd", data=data)
     trained(folder / "forest", "model=rf", "model.n_estimators=20", data=data)
     return folder
@@ -53,9 +71,26 @@ def demo(outputs):
         port = free.getsockname()[1]
     log = outputs / "demo.log"
     run = str(outputs / "margins")
-    command = [sys.executable, "-m", "mnist_exp.demo", "--runs", str(outputs), "--run", run, "--port", str(port)]
-    bold = os.environ | {"GRADIO_ALLOWED_PATHS": "/etc", "GRADIO_DEBUG": "1", "GRADIO_SERVER_NAME": "0.0.0.0"}
-    with log.open("w") as file, subprocess.Popen(command, stderr=file, stdout=file, cwd=outputs, env=bold) as process:
+    command = [
+        sys.executable,
+        "-m",
+        "mnist_exp.demo",
+        "--runs",
+        str(outputs),
+        "--run",
+        run,
+        "--port",
+        str(port),
+    ]
+    bold = os.environ | {
+        "GRADIO_ALLOWED_PATHS": "/etc",
+        "GRADIO_DEBUG": "1",
+        "GRADIO_SERVER_NAME": "0.0.0.0",
+    }
+    with (
+        log.open("w") as file,
+        subprocess.Popen(command, stderr=file, stdout=file, cwd=outputs, env=bold) as process,
+    ):
         while b"Ctrl-C ends it" not in log.read_bytes():
             assert process.poll() is None, log.read_text()
             time.sleep(0.1)
@@ -70,10 +105,17 @@ def page(demo, chromium):
     page = chromium.new_page(viewport={"width": 1280, "height": 1000})
     problems = []
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda r: problems.append(r.url) if not r.url.startswith((demo[0], "data:", "blob:")) else None)
+    page.on(
+        "request",
+        lambda r: (
+            problems.append(r.url) if not r.url.startswith((demo[0], "data:", "blob:")) else None
+        ),
+    )
     page.goto(demo[0])
     page.get_by_test_id("canvas").wait_for()
-    expect(page.locator("#first input")).not_to_have_value("")  # what is above the canvas has its place by now
+    expect(page.locator("#first input")).not_to_have_value(
+        ""
+    )  # what is above the canvas has its place by now
     yield page
     page.close()
     assert problems == []
@@ -93,7 +135,9 @@ def read(page):
 
 def draw(page, points, shift=0.0):
     box = page.get_by_test_id("canvas").bounding_box()
-    places = [(box["x"] + (x + shift) * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    places = [
+        (box["x"] + (x + shift) * box["width"], box["y"] + y * box["height"]) for x, y in points
+    ]
     page.mouse.move(*places[0])
     page.mouse.down()
     for place in places[1:]:
@@ -153,7 +197,9 @@ def test_an_upload_lands_on_the_canvas(clean):
     file = io.BytesIO()
     Image.fromarray(255 - ink).convert("RGB").save(file, "JPEG")
     picker = clean.locator("input[type=file]").first
-    picker.set_input_files({"name": "seven.jpg", "mimeType": "image/jpeg", "buffer": file.getvalue()})
+    picker.set_input_files(
+        {"name": "seven.jpg", "mimeType": "image/jpeg", "buffer": file.getvalue()}
+    )
     expect(read(clean)).to_have_text("7")
 
 
@@ -206,7 +252,9 @@ def test_a_finger_draws_on_a_dark_phone_without_scrolling(demo, chromium):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     box = canvas.bounding_box()
     touch = context.new_cdp_session(page)
-    places = [{"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]} for x, y in SEVEN]
+    places = [
+        {"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]} for x, y in SEVEN
+    ]
     touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": places[:1]})
     for start, end in pairwise(places):
         for share in (0.25, 0.5, 0.75, 1):
@@ -243,7 +291,11 @@ def test_the_api_answers_as_predict_does(demo, outputs, tmp_path):
     command = [sys.executable, "-c", client, demo[0], str(paper(tmp_path))]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     found = json.loads(done.stdout)
-    expected = Reader(Run(outputs / "margins")).read(Image.open(tmp_path / "seven.png")).as_json("seven.png")
+    expected = (
+        Reader(Run(outputs / "margins"))
+        .read(Image.open(tmp_path / "seven.png"))
+        .as_json("seven.png")
+    )
     assert found["label"] == expected["label"] == "7"
     assert found["scores"] == pytest.approx(expected["scores"])
     assert found["image"] == "seven.png"
@@ -292,9 +344,16 @@ def test_an_example_that_is_none_is_refused(demo, index):
     with urllib.request.urlopen(demo[0] + "config", timeout=20) as answer:
         events = json.loads(answer.read())["dependencies"]
     number = next(event["id"] for event in events if event["api_name"] == "put_example")
-    data = {"data": ["margins"], "fn_index": number, "session_hash": "odd", "event_data": {"index": index}}
+    data = {
+        "data": ["margins"],
+        "fn_index": number,
+        "session_hash": "odd",
+        "event_data": {"index": index},
+    }
     assert send(demo[0] + "gradio_api/queue/join", json.dumps(data).encode())[0] == 200
-    with urllib.request.urlopen(demo[0] + "gradio_api/queue/data?session_hash=odd", timeout=20) as answer:
+    with urllib.request.urlopen(
+        demo[0] + "gradio_api/queue/data?session_hash=odd", timeout=20
+    ) as answer:
         said = answer.read().decode()
     assert "choose one of the examples" in said
     assert "Traceback" not in demo[1].read_text()
@@ -304,7 +363,14 @@ def test_what_gradio_trips_over_is_refused_with_a_reason(demo):
     base = demo[0] + "gradio_api/"
     asked = [
         (f"{base}{path}", json.dumps(data).encode(), "application/json")
-        for path in ("queue/join", "run/predict", "call/v2/predict", "call/v2/correct", "reset", "cancel")
+        for path in (
+            "queue/join",
+            "run/predict",
+            "call/v2/predict",
+            "call/v2/correct",
+            "reset",
+            "cancel",
+        )
         for data in (
             {"data": ["x"], "fn_index": 999, "session_hash": "q"},
             {"data": ["x"], "fn_index": -1, "session_hash": "q"},
@@ -313,18 +379,26 @@ def test_what_gradio_trips_over_is_refused_with_a_reason(demo):
             [float("inf")],
         )
     ]
-    asked += [(base + path, b"\xff\xfe", "multipart/form-data; boundary=x") for path in ("upload", "component_server")]
+    asked += [
+        (base + path, b"\xff\xfe", "multipart/form-data; boundary=x")
+        for path in ("upload", "component_server")
+    ]
     for address, content, kind in asked:
         status, body = send(address, content, kind)
         assert status < 500, (address, content, body)
-    for path in ("call/predict/zzz", "queue/data?session_hash=zz"):  # streams, which begin before it is looked for
+    for path in (
+        "call/predict/zzz",
+        "queue/data?session_hash=zz",
+    ):  # streams, which begin before it is looked for
         with urllib.request.urlopen(base + path, timeout=20) as answer:
             assert "404: Not Found" in answer.read().decode()
     assert "Traceback" not in demo[1].read_text()
 
 
 def test_a_refusal_has_a_reason(demo):
-    _, body = call(demo[0], "predict", [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}])
+    _, body = call(
+        demo[0], "predict", [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}]
+    )
     assert "this is not what the page sends" in body
 
 
@@ -345,8 +419,15 @@ def test_no_address_is_fetched_for_a_visitor(demo, serve):
 
 
 def upload(address, content, name="a.png"):
-    body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="' + name.encode() + b'"\r\n\r\n' + content
-    return send(f"{address}gradio_api/upload", body + b"\r\n--x--\r\n", "multipart/form-data; boundary=x")
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="files"; filename="'
+        + name.encode()
+        + b'"\r\n\r\n'
+        + content
+    )
+    return send(
+        f"{address}gradio_api/upload", body + b"\r\n--x--\r\n", "multipart/form-data; boundary=x"
+    )
 
 
 def test_a_picture_of_100_megapixels_and_a_huge_upload_are_refused(demo):
@@ -363,7 +444,12 @@ def test_a_picture_of_100_megapixels_and_a_huge_upload_are_refused(demo):
 
 def test_a_body_that_is_no_json_is_refused(demo):
     for content in (b"", b"{", b"\xff\xfe", b"[" * 10_000, b'{"data": 1' * 1000):
-        for path in ("gradio_api/queue/join", "gradio_api/call/predict", "gradio_api/run/predict", "gradio_api/api/x"):
+        for path in (
+            "gradio_api/queue/join",
+            "gradio_api/call/predict",
+            "gradio_api/run/predict",
+            "gradio_api/api/x",
+        ):
             status, body = send(demo[0] + path, content)
             assert status >= 400
             assert b"Traceback" not in body
@@ -415,7 +501,9 @@ def test_a_drawing_keeps_its_ink():
     assert not drawing_ink("").any()
 
 
-@pytest.mark.parametrize("name", ["..", "../margins", "/etc", "", None, 5, ["margins"], "margins/../forest"])
+@pytest.mark.parametrize(
+    "name", ["..", "../margins", "/etc", "", None, 5, ["margins"], "margins/../forest"]
+)
 def test_only_a_listed_run_can_be_chosen(outputs, name):
     with pytest.raises(UserError, match="runs listed"):
         Shelf(outputs).reader(name)
@@ -460,13 +548,21 @@ def test_feedback_is_a_dataset(outputs, tmp_path):
     for label in "7777722222":
         Feedback(tmp_path / "feedback").save(ink, label, reader.classes, reader.read_ink(ink), "m")
     dataset = build(
-        compose(["dataset=feedback", f"outputs='{tmp_path.as_posix()}'", f"cache_dir='{tmp_path.as_posix()}'"])
+        compose(
+            [
+                "dataset=feedback",
+                f"outputs='{tmp_path.as_posix()}'",
+                f"cache_dir='{tmp_path.as_posix()}'",
+            ]
+        )
     ).load()
     assert dataset.classes == ("2", "7")
     assert (len(dataset.train), len(dataset.test)) == (8, 2)
 
 
-@pytest.mark.parametrize("words", [["--host", "0.0.0.0"], ["--host", "0.0.0.0", "--auth", "user:"], ["--auth", "x"]])
+@pytest.mark.parametrize(
+    "words", [["--host", "0.0.0.0"], ["--host", "0.0.0.0", "--auth", "user:"], ["--auth", "x"]]
+)
 def test_no_door_is_opened_without_a_password(monkeypatch, capsys, words):
     monkeypatch.setattr(sys, "argv", ["demo", *words])
     with pytest.raises(SystemExit):
@@ -478,13 +574,27 @@ def test_a_port_that_is_taken_is_named(monkeypatch, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         monkeypatch.setattr(sys, "argv", ["demo", "--runs", str(tmp_path), "--port", str(port)])
-        with pytest.raises(SystemExit, match=rf"error: 127.0.0.1:{port} cannot be had .* choose another --port"):
+        with pytest.raises(
+            SystemExit, match=rf"error: 127.0.0.1:{port} cannot be had .* choose another --port"
+        ):
             main()
 
 
 def test_a_run_that_is_not_there_is_named_before_gradio_is_imported(tmp_path):
-    command = [sys.executable, "-X", "importtime", "-m", "mnist_exp.demo", "--run", "gone", "--runs", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
+    command = [
+        sys.executable,
+        "-X",
+        "importtime",
+        "-m",
+        "mnist_exp.demo",
+        "--run",
+        "gone",
+        "--runs",
+        str(tmp_path),
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=dict(os.environ)
+    )
     assert done.returncode == 1
     assert "error: no run at gone" in done.stderr
     assert "gradio" not in done.stderr

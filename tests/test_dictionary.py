@@ -1,4 +1,6 @@
-"""The patch dictionary against a loop over patches, its reduction against PCA; both in any batch, on any threads."""
+"""The patch dictionary against a loop over patches, its reduction against PCA; both in any batch,
+on any threads.
+"""
 
 import numpy as np
 import pytest
@@ -7,17 +9,18 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from mnist_exp.dictionary import Dictionary
 from mnist_exp.errors import UserError
-from mnist_exp.features import Hog, Pixels
-from mnist_exp.reduction import Reduced
+from mnist_exp.features import Dictionary, Hog, Pixels, Reduced
 
 SMALL = Dictionary(atoms=6, patch=5, pool=3, deskew=False, sample=2000, random_state=0)
 
 
 # scikit-learn checks with images one pixel high, which one patch of one pixel fits.
 @parametrize_with_checks(
-    [Dictionary(atoms=4, patch=1, pool=1, random_state=0), Reduced(Pixels(), n_components=3, random_state=0)]
+    [
+        Dictionary(atoms=4, patch=1, pool=1, random_state=0),
+        Reduced(Pixels(), n_components=3, random_state=0),
+    ]
 )
 def test_scikit_learn_accepts_it(estimator, check):
     check(estimator)
@@ -26,7 +29,9 @@ def test_scikit_learn_accepts_it(estimator, check):
 @pytest.fixture(scope="module")
 def images():
     """Slanted smooth shapes of 24 x 28 pixels."""
-    noise = ndimage.gaussian_filter(np.random.default_rng(3).random((150, 24, 28)), (0, 3, 1), mode="constant")
+    noise = ndimage.gaussian_filter(
+        np.random.default_rng(3).random((150, 24, 28)), (0, 3, 1), mode="constant"
+    )
     return np.uint8(np.clip((noise - 0.35) * 1500, 0, 255))
 
 
@@ -49,15 +54,22 @@ def test_an_image_has_the_same_features_in_any_batch_and_on_any_threads(images):
     fitted = clone(SMALL).set_params(deskew=True).fit(images)
     whole = fitted.transform(images)
     assert whole.dtype == np.float32
-    np.testing.assert_array_equal(np.vstack([fitted.transform(image[None]) for image in images]), whole)
+    np.testing.assert_array_equal(
+        np.vstack([fitted.transform(image[None]) for image in images]), whole
+    )
     np.testing.assert_array_equal(fitted.set_params(n_jobs=3).transform(images), whole)
     assert len(fitted.get_feature_names_out()) == whole.shape[1] == 2 * 9 * 6
 
 
 def test_the_dictionary_is_one_for_a_seed_and_any_threads(images):
     first = clone(SMALL).fit(images)
-    np.testing.assert_array_equal(clone(SMALL).set_params(n_jobs=3).fit(images).filters_, first.filters_)
-    assert abs(clone(SMALL).set_params(random_state=1).fit(images).filters_ - first.filters_).max() > 0.1
+    np.testing.assert_array_equal(
+        clone(SMALL).set_params(n_jobs=3).fit(images).filters_, first.filters_
+    )
+    assert (
+        abs(clone(SMALL).set_params(random_state=1).fit(images).filters_ - first.filters_).max()
+        > 0.1
+    )
 
 
 def test_atoms_are_found_where_patches_cluster():
@@ -77,7 +89,9 @@ def test_extreme_images_have_finite_features(images, image):
 
 
 def test_images_smaller_than_a_patch_are_refused():
-    with pytest.raises(UserError, match="patches of 7x7 pixels do not fit images of 6x28; lower patch"):
+    with pytest.raises(
+        UserError, match="patches of 7x7 pixels do not fit images of 6x28; lower patch"
+    ):
         Dictionary().fit(np.zeros((3, 6, 28), np.uint8))
 
 
@@ -92,4 +106,6 @@ def test_the_reduction_fits_a_clone_of_its_base(images):
     base = Hog()
     fitted = Reduced(base, n_components=5, sample=50, random_state=0).fit(images)
     assert not hasattr(base, "image_shape_")
-    np.testing.assert_allclose(fitted.transform(images[:7]), fitted.transform(images)[:7], atol=1e-4)
+    np.testing.assert_allclose(
+        fitted.transform(images[:7]), fitted.transform(images)[:7], atol=1e-4
+    )

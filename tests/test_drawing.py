@@ -21,7 +21,9 @@ def real(mnist_dir):
 
 @pytest.fixture(scope="module")
 def reader(real):
-    """The share of the test images, redrawn in any way, that a nearest-neighbour reader gets right."""
+    """The share of the test images, redrawn in any way, that a nearest-neighbour reader gets
+    right.
+    """
     model = KNeighborsClassifier(3).fit(real.train.images.reshape(5000, -1), real.train.labels)
     return lambda images: model.score(np.reshape(images, (len(images), -1)), real.test.labels)
 
@@ -48,14 +50,19 @@ def photograph(canvas, rng):
 
 def test_a_redrawn_digit_is_read_as_well_as_the_original(real, reader):
     rng = np.random.default_rng(0)
-    redrawn = [to_mnist(np.asarray(place(image, 280, rng.uniform(2, 10), rng))) for image in real.test.images]
+    redrawn = [
+        to_mnist(np.asarray(place(image, 280, rng.uniform(2, 10), rng)))
+        for image in real.test.images
+    ]
     assert reader(redrawn) >= reader(real.test.images) - 0.01
     assert np.abs(np.subtract(redrawn, real.test.images, dtype=float)).mean() < 6
 
 
 def test_a_photographed_digit_is_read_nearly_as_well(real, reader):
     rng = np.random.default_rng(0)
-    photos = [photograph(place(image, 240, rng.uniform(4, 9), rng), rng) for image in real.test.images]
+    photos = [
+        photograph(place(image, 240, rng.uniform(4, 9), rng), rng) for image in real.test.images
+    ]
     assert reader([image_to_mnist(photo) for photo in photos]) >= reader(real.test.images) - 0.04
 
 
@@ -82,7 +89,9 @@ def inverted(image):
 
 FORMATS = {
     "dark on white": inverted,
-    "colour": lambda image: Image.merge("RGB", [inverted(image), inverted(image), Image.new("L", image.size, 255)]),
+    "colour": lambda image: Image.merge(
+        "RGB", [inverted(image), inverted(image), Image.new("L", image.size, 255)]
+    ),
     "transparent": lambda image: Image.merge("LA", [Image.new("L", image.size), image]),
     "16 bits": lambda image: Image.fromarray(np.asarray(image, np.uint16) * 257),
     "palette": lambda image: inverted(image).convert("P"),

@@ -25,14 +25,21 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def explore(tmp_path):
     def run_command(*words):
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "MNIST_EXP_CACHE": str(tmp_path / "cache")}
+        environment = os.environ | {
+            "PYTHONPATH": str(ROOT),
+            "MNIST_EXP_CACHE": str(tmp_path / "cache"),
+        }
         command = [sys.executable, "-W", "error", "-m", "mnist_exp.explore", *words]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
 
     return run_command
 
 
-def test_the_page_and_its_pictures_are_left_in_the_folder_that_stdout_names(explore, tmp_path, chromium):
+def test_the_page_and_its_pictures_are_left_in_the_folder_that_stdout_names(
+    explore, tmp_path, chromium
+):
     done = explore("dataset=digits", "dataset.train_size=400", "augment=shift", "n_jobs=1")
     assert done.returncode == 0, done.stderr
     folder = tmp_path / done.stdout.removesuffix("\n")
@@ -50,7 +57,9 @@ def test_the_page_and_its_pictures_are_left_in_the_folder_that_stdout_names(expl
     page.close()
 
 
-@pytest.mark.parametrize("words", ["dataset=nothing", "augment=shift augment.pixels=-1", "dataset=idx", "seed=banana"])
+@pytest.mark.parametrize(
+    "words", ["dataset=nothing", "augment=shift augment.pixels=-1", "dataset=idx", "seed=banana"]
+)
 def test_a_mistake_is_a_short_message(explore, words):
     done = explore("dataset=digits", *words.split())
     assert (done.returncode, done.stdout) == (1, "")
@@ -60,10 +69,15 @@ def test_a_mistake_is_a_short_message(explore, words):
 
 def test_the_nearest_rows_are_those_of_a_full_search():
     rng = np.random.default_rng(0)
-    queries, rows = rng.integers(0, 256, (30, 12), np.uint8), rng.integers(0, 256, (11_000, 12), np.uint8)
+    queries, rows = (
+        rng.integers(0, 256, (30, 12), np.uint8),
+        rng.integers(0, 256, (11_000, 12), np.uint8),
+    )
     squared = np.square(queries[:, None].astype(float) - rows).sum(axis=2)
     index, distance = nearest(queries, rows, 3)
-    np.testing.assert_array_equal(np.take_along_axis(squared, index, axis=1), np.sort(squared, axis=1)[:, :3])
+    np.testing.assert_array_equal(
+        np.take_along_axis(squared, index, axis=1), np.sort(squared, axis=1)[:, :3]
+    )
     np.testing.assert_allclose(distance, np.sort(squared, axis=1)[:, :3], atol=0.5)
 
 
@@ -71,7 +85,9 @@ def test_the_nearest_rows_are_those_of_a_full_search():
 def test_the_width_of_a_bar_is_its_stroke_width(width):
     image = np.zeros((1, 28, 28), np.uint8)
     image[0, 4:24, 10 : 10 + width] = 255
-    assert stroke_width(image)[0] == pytest.approx(width, rel=width / 20)  # the two ends are edges as well
+    assert stroke_width(image)[0] == pytest.approx(
+        width, rel=width / 20
+    )  # the two ends are edges as well
     assert stroke_width(np.zeros((1, 28, 28), np.uint8)) == [0]
 
 

@@ -28,9 +28,19 @@ def mounted(tmp_path):
 
 
 def train(tmp_path, *words):
-    command = [sys.executable, "-m", "mnist_exp.train", "dataset=digits", "n_jobs=1", "model.n_estimators=10", *words]
+    command = [
+        sys.executable,
+        "-m",
+        "mnist_exp.train",
+        "dataset=digits",
+        "n_jobs=1",
+        "model.n_estimators=10",
+        *words,
+    ]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "MNIST_EXP_CACHE": str(tmp_path / "cache")}
-    return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.skipif(not CAN_MOUNT, reason="only root on Linux can mount a file system to break")
@@ -48,7 +58,9 @@ def test_a_read_only_folder_is_named(tmp_path, mounted, words):
 
 
 @pytest.mark.skipif(not CAN_MOUNT, reason="only root on Linux can mount a file system to break")
-@pytest.mark.parametrize("size", ["8k", "16k", "24k", "60k", "200k"])  # each fills up at another file
+@pytest.mark.parametrize(
+    "size", ["8k", "16k", "24k", "60k", "200k"]
+)  # each fills up at another file
 def test_a_full_disk_fails_the_run_in_one_message(tmp_path, mounted, size):
     folder = mounted(f"size={size}")
     done = train(tmp_path, f"outputs={folder}/outputs")

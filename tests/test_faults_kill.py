@@ -1,4 +1,6 @@
-"""kill -9 at every write of a run, in a download, under a lock; clocks; two processes that want one folder."""
+"""Kill -9 at every write of a run, in a download, under a lock; clocks; two processes that want one
+folder.
+"""
 
 import csv
 import json
@@ -27,8 +29,23 @@ HYDRA = [".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml"]
 OPENED = [*HYDRA, "train.log"]
 CLAIM = [("os.link", "status.json")]
 MOVED = [
-    *("predictions_test.npz", "confusion_test.csv", "confusion_test.png", "per_class.csv", "errors.csv", "errors.png"),
-    *("environment.json", "model.skops", "model.json", "report.html", "intervals.json", "metrics.json", "status.json"),
+    *(
+        "predictions_test.npz",
+        "confusion_test.csv",
+        "confusion_test.png",
+        "per_class.csv",
+        "errors.csv",
+        "errors.png",
+    ),
+    *(
+        "environment.json",
+        "model.skops",
+        "model.json",
+        "report.html",
+        "intervals.json",
+        "metrics.json",
+        "status.json",
+    ),
 ]
 WRITES = [*CLAIM, *(("open", name) for name in OPENED), *(("os.rename", name) for name in MOVED)]
 
@@ -37,7 +54,9 @@ def start(home, *words, killed_at=None, **variables):
     program = [DRIVER, *killed_at] if killed_at else ["-m", "mnist_exp.train"]
     own = {"PYTHONPATH": str(ROOT), "MNIST_EXP_CACHE": str(home / "cache"), "no_proxy": "127.0.0.1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, *program, *words], cwd=home, env=os.environ | own | variables, **pipes)
+    return subprocess.Popen(
+        [sys.executable, *program, *words], cwd=home, env=os.environ | own | variables, **pipes
+    )
 
 
 def wait(process):
@@ -62,7 +81,10 @@ def home(tmp_path_factory):
 
 
 def test_every_file_of_a_run_is_killed_at(home):
-    written = {path.relative_to(home / "outputs/whole").as_posix() for path in (home / "outputs/whole").rglob("*.*")}
+    written = {
+        path.relative_to(home / "outputs/whole").as_posix()
+        for path in (home / "outputs/whole").rglob("*.*")
+    }
     assert {name for _, name in WRITES} == written - {".hydra"}
 
 
@@ -84,7 +106,10 @@ def test_after_all_the_kills_the_folder_is_as_good_as_new(home, monkeypatch):
     assert done.returncode == 0, done.stderr
     assert (home / "outputs" / "latest").resolve() == home / "outputs" / "after"
     monkeypatch.chdir(home)
-    assert sorted(run.name for run in compare_runs("outputs").runs) == ["outputs/after", "outputs/whole"]
+    assert sorted(run.name for run in compare_runs("outputs").runs) == [
+        "outputs/after",
+        "outputs/whole",
+    ]
 
 
 def test_a_status_that_was_never_filled_is_no_run(tmp_path):
@@ -110,22 +135,40 @@ class Slow(SimpleHTTPRequestHandler):
 def test_a_download_that_is_killed_leaves_nothing_and_is_made_again(tmp_path, mnist_dir, serve):
     shutil.copytree(mnist_dir / "mnist", tmp_path / "server")
     address = serve(partial(Slow, directory=tmp_path / "server"))
-    words = ["dataset=mnist", "dataset.train_size=100", "dataset.test_size=100", *SMALL[2:], "data_dir=data"]
+    words = [
+        "dataset=mnist",
+        "dataset.train_size=100",
+        "dataset.test_size=100",
+        *SMALL[2:],
+        "data_dir=data",
+    ]
     first = start(tmp_path, *words, MNIST_EXP_MIRRORS=address)
     until(lambda: (tmp_path / "server" / "half").exists())
     first.kill()
     first.communicate()
     assert not list((tmp_path / "data").rglob("*.gz"))
     moved = ("os.rename", "train-labels-idx1-ubyte.gz")
-    assert wait(start(tmp_path, *words, killed_at=moved, MNIST_EXP_MIRRORS=address)).returncode == -signal.SIGKILL
-    assert [path.name for path in (tmp_path / "data").rglob("[!.]*.gz")] == ["train-images-idx3-ubyte.gz"]
+    assert (
+        wait(start(tmp_path, *words, killed_at=moved, MNIST_EXP_MIRRORS=address)).returncode
+        == -signal.SIGKILL
+    )
+    assert [path.name for path in (tmp_path / "data").rglob("[!.]*.gz")] == [
+        "train-images-idx3-ubyte.gz"
+    ]
     done = wait(start(tmp_path, *words, MNIST_EXP_MIRRORS=address))
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("moved", ["-ubyte-", "output.pkl"], ids=["loading", "features"])
 def test_a_cache_entry_whose_writer_is_killed_is_made_by_the_next(tmp_path, idx_files, moved):
-    words = ["-m", "dataset=idx", f"dataset.path='{idx_files}'", "features=hog", *SMALL[2:], "seed=0,1"]
+    words = [
+        "-m",
+        "dataset=idx",
+        f"dataset.path='{idx_files}'",
+        "features=hog",
+        *SMALL[2:],
+        "seed=0,1",
+    ]
     held = start(tmp_path, *words, killed_at=("os.rename", ".npy" if moved == "-ubyte-" else moved))
     others = [start(tmp_path, *words) for _ in range(2)]
     assert wait(held).returncode in (0, -signal.SIGKILL)  # 0: another one was quicker
@@ -138,15 +181,24 @@ def test_a_cache_entry_whose_writer_is_killed_is_made_by_the_next(tmp_path, idx_
 def test_a_killed_fit_reads_as_stale_and_a_terminated_one_as_interrupted(tmp_path):
     for number, state in ((signal.SIGKILL, "stale"), (signal.SIGTERM, "interrupted")):
         folder = tmp_path / state
-        process = start(tmp_path, *SMALL[:-1], "model.n_estimators=20000", f"hydra.run.dir={folder}")
-        until(lambda: (folder / "train.log").exists() and "features" in (folder / "train.log").read_text())  # noqa: B023
+        process = start(
+            tmp_path, *SMALL[:-1], "model.n_estimators=20000", f"hydra.run.dir={folder}"
+        )
+        until(
+            lambda: (
+                (folder / "train.log").exists() and "features" in (folder / "train.log").read_text()
+            )
+        )  # noqa: B023
         process.send_signal(number)
         wait(process)
         assert Run(folder).state == state
 
 
 def test_of_two_processes_with_one_folder_one_gets_it(tmp_path):
-    both = [wait(process) for process in [start(tmp_path, *SMALL, "hydra.run.dir=mine") for _ in range(2)]]
+    both = [
+        wait(process)
+        for process in [start(tmp_path, *SMALL, "hydra.run.dir=mine") for _ in range(2)]
+    ]
     assert sorted(done.returncode for done in both) == [0, 1]
     assert [done.stdout for done in both if done.returncode == 0] == ["mine\n"]
     assert "holds a run already" in "".join(done.stderr for done in both)
@@ -156,7 +208,9 @@ def test_of_two_processes_with_one_folder_one_gets_it(tmp_path):
 def test_a_run_whose_clock_is_set_back_is_alive(tmp_path):
     run = Run.claim(tmp_path / "run", [])
     status = json.loads((run.path / "status.json").read_text())
-    later = psutil.Process().create_time() + 3600  # what the same process was told by the clock before
+    later = (
+        psutil.Process().create_time() + 3600
+    )  # what the same process was told by the clock before
     (run.path / "status.json").write_text(json.dumps(status | {"pid_started": later}))
     assert run.state == "running"
 
@@ -172,7 +226,12 @@ def yesterday(debian_root):
 
 
 def test_a_search_is_resumed_when_the_clock_was_set_back_a_day(tmp_path, yesterday):
-    words = [*SMALL[:-1], "model.n_estimators=interval(5,15)", "search=random", "hydra.sweep.dir=sweep"]
+    words = [
+        *SMALL[:-1],
+        "model.n_estimators=interval(5,15)",
+        "search=random",
+        "hydra.sweep.dir=sweep",
+    ]
     words += ["search.refit=false"]
     assert wait(start(tmp_path, *words, "search.n_trials=2")).returncode == 0
     done = wait(start(tmp_path, *words, "search.n_trials=4", **yesterday))

@@ -1,4 +1,6 @@
-"""Features: scikit-learn's own checks, HOG against a loop over pixels, answers that no batch and no thread changes."""
+"""Features: scikit-learn's own checks, HOG against a loop over pixels, answers that no batch and no
+thread changes.
+"""
 
 import numpy as np
 import pytest
@@ -10,11 +12,15 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from mnist_exp.errors import UserError
 from mnist_exp.features import Deskew, Hog, Pixels, chain
 
-EACH = pytest.mark.parametrize("transformer", [Pixels(), Deskew(), Hog(), Hog(deskew=False)], ids=str)
+EACH = pytest.mark.parametrize(
+    "transformer", [Pixels(), Deskew(), Hog(), Hog(deskew=False)], ids=str
+)
 
 
 # scikit-learn checks with tables of 1 to 30 columns, images one pixel high: cells and blocks of one pixel fit them.
-@parametrize_with_checks([Pixels(), Deskew(), Hog(cell=1, block=1), Hog(cell=1, block=1, deskew=False)])
+@parametrize_with_checks(
+    [Pixels(), Deskew(), Hog(cell=1, block=1), Hog(cell=1, block=1, deskew=False)]
+)
 def test_scikit_learn_accepts_it(estimator, check):
     check(estimator)
 
@@ -22,7 +28,9 @@ def test_scikit_learn_accepts_it(estimator, check):
 @pytest.fixture(scope="module")
 def images():
     """Slanted smooth shapes of 24 x 28 pixels."""
-    noise = ndimage.gaussian_filter(np.random.default_rng(3).random((150, 24, 28)), (0, 3, 1), mode="constant")
+    noise = ndimage.gaussian_filter(
+        np.random.default_rng(3).random((150, 24, 28)), (0, 3, 1), mode="constant"
+    )
     images = np.uint8(np.clip((noise - 0.35) * 1500, 0, 255))
     images.flags.writeable = False
     return images
@@ -35,7 +43,8 @@ def test_an_image_has_the_same_features_in_any_batch_and_on_any_threads(images, 
     assert whole.dtype == np.float32
     assert whole.flags.c_contiguous
     np.testing.assert_array_equal(
-        np.concatenate([transformer.transform(images[i : i + 1]) for i in range(len(images))]), whole
+        np.concatenate([transformer.transform(images[i : i + 1]) for i in range(len(images))]),
+        whole,
     )
     if "n_jobs" in transformer.get_params():
         np.testing.assert_array_equal(transformer.set_params(n_jobs=3).transform(images), whole)
@@ -46,7 +55,9 @@ def test_flat_rows_of_any_dtype_give_the_features_of_the_images(images, transfor
     expected = clone(transformer).fit_transform(images)
     flat = clone(transformer).set_params(shape=(24, 28)).fit(images.reshape(150, -1))
     for dtype in (np.uint8, np.int64, np.float32, np.float64):
-        np.testing.assert_array_equal(flat.transform(images.reshape(150, -1).astype(dtype)), expected)
+        np.testing.assert_array_equal(
+            flat.transform(images.reshape(150, -1).astype(dtype)), expected
+        )
     np.testing.assert_array_equal(flat.transform(images), expected)
 
 
@@ -54,7 +65,9 @@ def test_flat_rows_of_any_dtype_give_the_features_of_the_images(images, transfor
 def test_memory_maps_are_read_where_they_lie(images, transformer, tmp_path):
     np.save(tmp_path / "images.npy", images)
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
-    np.testing.assert_array_equal(clone(transformer).fit_transform(mapped), clone(transformer).fit_transform(images))
+    np.testing.assert_array_equal(
+        clone(transformer).fit_transform(mapped), clone(transformer).fit_transform(images)
+    )
 
 
 @EACH
@@ -74,9 +87,19 @@ def test_a_flat_row_is_square_if_it_can_be():
         (Pixels(), (1, 28, 28), (1, 14, 56), "fitted on images of 28x28 pixels, these have 14x56"),
         (Hog(), (1, 28, 28), (1, 20, 20), "fitted on images of 28x28 pixels, these have 20x20"),
         (Deskew(), (1, 28, 28), (1, 400), "X has 400 features, but Deskew is expecting 784"),
-        (Pixels(shape=(28, 28)), (1, 20, 20), (1, 20, 20), "shape=28x28 does not fit images of 20x20"),
+        (
+            Pixels(shape=(28, 28)),
+            (1, 20, 20),
+            (1, 20, 20),
+            "shape=28x28 does not fit images of 20x20",
+        ),
         (Pixels(shape=(28, 28)), (1, 100), (1, 100), "shape=28x28 does not fit images of 100"),
-        (Pixels(shape=(28, 28)), (1, 14, 56), (1, 14, 56), "shape=28x28 does not fit images of 14x56"),
+        (
+            Pixels(shape=(28, 28)),
+            (1, 14, 56),
+            (1, 14, 56),
+            "shape=28x28 does not fit images of 14x56",
+        ),
     ],
 )
 def test_images_of_another_size_are_refused(transformer, seen, given, message):
@@ -85,7 +108,9 @@ def test_images_of_another_size_are_refused(transformer, seen, given, message):
 
 
 def test_pixels_run_from_0_to_1():
-    np.testing.assert_array_equal(Pixels().fit_transform(np.uint8([[0, 51, 255, 102]])), np.float32([[0, 0.2, 1, 0.4]]))
+    np.testing.assert_array_equal(
+        Pixels().fit_transform(np.uint8([[0, 51, 255, 102]])), np.float32([[0, 0.2, 1, 0.4]])
+    )
 
 
 @pytest.mark.parametrize("slant", [-0.8, -0.3, 0.5, 1.0])
@@ -96,11 +121,21 @@ def test_deskew_makes_a_sheared_bar_upright_in_the_middle(slant):
     found = Deskew().fit_transform(bar[None]).reshape(28, 28)
     assert abs(found - upright).mean() < 0.3 * abs(bar / 255 - upright).mean()
     assert found.sum() == pytest.approx(bar.sum() / 255, rel=1e-3)
-    assert [(found * rows).sum(), (found * cols).sum(), (found * rows * cols).sum()] == pytest.approx([0, 0, 0], abs=3)
+    assert [
+        (found * rows).sum(),
+        (found * cols).sum(),
+        (found * rows * cols).sum(),
+    ] == pytest.approx([0, 0, 0], abs=3)
 
 
 @pytest.mark.parametrize(
-    "image", [np.zeros((28, 28)), np.full((28, 28), 255), np.eye(28) * 255, np.eye(1, 784, 400).reshape(28, 28) * 255]
+    "image",
+    [
+        np.zeros((28, 28)),
+        np.full((28, 28), 255),
+        np.eye(28) * 255,
+        np.eye(1, 784, 400).reshape(28, 28) * 255,
+    ],
 )
 def test_extreme_images_have_finite_features(image):
     for transformer in (Deskew(), Hog()):
@@ -108,14 +143,22 @@ def test_extreme_images_have_finite_features(image):
 
 
 def hog_by_loops(image, cell, bins, block):
-    """Histograms of oriented gradients: each pixel gives cells and directions shares that fall with their distance."""
+    """Histograms of oriented gradients: each pixel gives cells and directions shares that fall with
+    their distance.
+    """
     height, width = image.shape
     rows, cols = height // cell, width // cell
     framed, cells = np.pad(image.astype(float), 1), np.zeros((rows, cols, bins))
     for y, x in np.ndindex(height, width):
-        down, right = framed[y + 2, x + 1] - framed[y, x + 1], framed[y + 1, x + 2] - framed[y + 1, x]
+        down, right = (
+            framed[y + 2, x + 1] - framed[y, x + 1],
+            framed[y + 1, x + 2] - framed[y + 1, x],
+        )
         direction = np.degrees(np.arctan2(down, right)) % 360 / (360 / bins)
-        i, j = (y - (height - rows * cell) / 2 + 0.5) / cell - 0.5, (x - (width - cols * cell) / 2 + 0.5) / cell - 0.5
+        i, j = (
+            (y - (height - rows * cell) / 2 + 0.5) / cell - 0.5,
+            (x - (width - cols * cell) / 2 + 0.5) / cell - 0.5,
+        )
         turn = abs(direction - np.arange(bins))
         distances = (
             abs(i - np.arange(rows))[:, None, None],
@@ -125,7 +168,10 @@ def hog_by_loops(image, cell, bins, block):
         cells += np.hypot(down, right) * np.prod(
             [np.clip(1 - distance, 0, 1) + np.zeros_like(cells) for distance in distances], axis=0
         )
-    blocks = [cells[r : r + block, c : c + block].ravel() for r, c in np.ndindex(rows - block + 1, cols - block + 1)]
+    blocks = [
+        cells[r : r + block, c : c + block].ravel()
+        for r, c in np.ndindex(rows - block + 1, cols - block + 1)
+    ]
     return np.concatenate([b / np.sqrt(b @ b + 1) for b in blocks])
 
 
@@ -145,12 +191,15 @@ def test_hog_of_a_slanted_image_is_that_of_the_upright_one(images):
 def test_hog_has_1296_columns_for_mnist_and_fits_images_of_8x8_pixels():
     assert Hog().fit_transform(np.zeros((1, 28, 28), np.uint8)).shape == (1, 1296)
     assert Hog().fit_transform(np.zeros((1, 8, 8), np.uint8)).shape == (1, 36)
-    with pytest.raises(UserError, match=r"8x8 pixels do not fit images of 7x28; lower cell or block"):
+    with pytest.raises(
+        UserError, match=r"8x8 pixels do not fit images of 7x28; lower cell or block"
+    ):
         Hog().fit(np.zeros((1, 7, 28), np.uint8))
 
 
 @pytest.mark.parametrize(
-    "options", [{"cell": 0}, {"bins": 2.5}, {"block": "two"}, {"deskew": 3}, {"n_jobs": "all"}, {"shape": 28}]
+    "options",
+    [{"cell": 0}, {"bins": 2.5}, {"block": "two"}, {"deskew": 3}, {"n_jobs": "all"}, {"shape": 28}],
 )
 def test_a_bad_option_is_named(options):
     with pytest.raises(ValueError, match=f"The '{next(iter(options))}' parameter of Hog must be"):

@@ -1,4 +1,6 @@
-"""The frontier script: rows are means over seeds with their interval; a child that fails ends the script."""
+"""The frontier script: rows are means over seeds with their interval; a child that fails ends the
+script.
+"""
 
 import importlib.util
 import sys
@@ -23,9 +25,13 @@ def point(preset, seed, accuracy, train_s):
 
 
 def test_a_row_is_the_mean_over_seeds_and_its_interval(frontier):
-    row = frontier.summarize([point("fast", seed, 0.99 + seed / 1000, 10 + seed) for seed in range(3)])
+    row = frontier.summarize(
+        [point("fast", seed, 0.99 + seed / 1000, 10 + seed) for seed in range(3)]
+    )
     assert (row["accuracy"], row["ratio"], row["seeds"]) == pytest.approx((99.1, 0.55, 3))
-    assert (row["low"], row["high"]) == pytest.approx((99.1 - 0.2484, 99.1 + 0.2484), abs=1e-3)  # t with 2 degrees
+    assert (row["low"], row["high"]) == pytest.approx(
+        (99.1 - 0.2484, 99.1 + 0.2484), abs=1e-3
+    )  # t with 2 degrees
 
 
 def test_one_seed_has_the_interval_of_its_images(frontier):
@@ -35,7 +41,10 @@ def test_one_seed_has_the_interval_of_its_images(frontier):
 
 def test_the_table_stands_between_the_marks_of_the_readme_and_the_plot_is_a_png(frontier):
     rows = {"fast": frontier.summarize([point("fast", 0, 0.993, 10)])}
-    assert "| `fast` | 99.30 % [99.12, 99.45] | 1 | 0.50 | 10 | 0.9 GB | 3.0 MB |" in frontier.table(rows)
+    assert (
+        "| `fast` | 99.30 % [99.12, 99.45] | 1 | 0.50 | 10 | 0.9 GB | 3.0 MB |"
+        in frontier.table(rows)
+    )
     assert len(frontier.TABLE.findall((ROOT / "README.md").read_text(encoding="utf-8"))) == 1
     assert frontier.plot(rows).startswith(b"\x89PNG")
 

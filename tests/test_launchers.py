@@ -1,4 +1,6 @@
-"""Launchers: joblib's processes of this machine; what is missing or senseless is refused before a folder is claimed."""
+"""Launchers: joblib's processes of this machine; what is missing or senseless is refused before a
+folder is claimed.
+"""
 
 import os
 import signal
@@ -17,14 +19,20 @@ ROOT = Path(__file__).parents[1]
 QUICK = ["-m", "dataset=digits", "dataset.train_size=100", "model=rf", "hydra.sweep.dir=sweep"]
 
 
-def train(home, *words, code="import runpy; runpy.run_module('mnist_exp.train', run_name='__main__')"):
+def train(
+    home, *words, code="import runpy; runpy.run_module('mnist_exp.train', run_name='__main__')"
+):
     line = [sys.executable, "-c", f"import sys; {code}", *words]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "MNIST_EXP_CACHE": str(home / "cache")}
-    return subprocess.run(line, cwd=home, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        line, cwd=home, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_joblib_runs_a_grid_and_one_failure_stops_no_other(tmp_path):
-    done = train(tmp_path, *QUICK, "model.n_estimators=5,-1,6", "launcher=joblib", "hydra.launcher.n_jobs=2")
+    done = train(
+        tmp_path, *QUICK, "model.n_estimators=5,-1,6", "launcher=joblib", "hydra.launcher.n_jobs=2"
+    )
     assert done.returncode == 1
     assert done.stdout == "sweep\n"
     assert "error: model: The 'n_estimators' parameter" in done.stderr
@@ -37,12 +45,32 @@ def test_joblib_runs_a_grid_and_one_failure_stops_no_other(tmp_path):
 @pytest.mark.parametrize(
     ("words", "hidden", "message"),
     [
-        (["launcher=joblib"], "hydra_plugins.hydra_joblib_launcher", 'pip install "mnist-exp[joblib]"'),
-        (["launcher=slurm"], "hydra_plugins.hydra_submitit_launcher", 'pip install "mnist-exp[slurm]"'),
+        (
+            ["launcher=joblib"],
+            "hydra_plugins.hydra_joblib_launcher",
+            'pip install "mnist-exp[joblib]"',
+        ),
+        (
+            ["launcher=slurm"],
+            "hydra_plugins.hydra_submitit_launcher",
+            'pip install "mnist-exp[slurm]"',
+        ),
         (["launcher=joblib", "search=random"], "", "a search has its own processes"),
-        (["launcher=joblib", "hydra.launcher.n_jobs=-1"], "", "n_jobs=-1: must be null or a whole number"),
-        (["launcher=joblib", "hydra.launcher.n_jobs=0"], "", "n_jobs=0: must be null or a whole number"),
-        (["search=random", "search.storage=postgresql://u@127.0.0.1:9/x"], "psycopg", '"mnist-exp[postgres]"'),
+        (
+            ["launcher=joblib", "hydra.launcher.n_jobs=-1"],
+            "",
+            "n_jobs=-1: must be null or a whole number",
+        ),
+        (
+            ["launcher=joblib", "hydra.launcher.n_jobs=0"],
+            "",
+            "n_jobs=0: must be null or a whole number",
+        ),
+        (
+            ["search=random", "search.storage=postgresql://u@127.0.0.1:9/x"],
+            "psycopg",
+            '"mnist-exp[postgres]"',
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_message(tmp_path, words, hidden, message):
@@ -63,7 +91,10 @@ def test_what_cannot_be_is_refused_in_one_message(tmp_path, words, hidden, messa
 def test_a_launcher_of_many_jobs_is_refused_for_one(tmp_path, launcher):
     done = train(tmp_path, "dataset=digits", f"launcher={launcher}")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"error: launcher={launcher} is for -m or search=...: leave it out of a single run\n"
+    assert (
+        done.stderr
+        == f"error: launcher={launcher} is for -m or search=...: leave it out of a single run\n"
+    )
     assert not (tmp_path / "outputs").exists()
 
 

@@ -28,7 +28,9 @@ def train(mnist_dir, tmp_path_factory):
     def run(*words):
         if words not in known:
             command = [sys.executable, "-m", "mnist_exp.train", "dataset=mnist", *words]
-            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+            )
             assert done.returncode == 0, done.stderr
             known[words] = Run(folder / done.stdout.strip())
         return known[words]
@@ -53,11 +55,16 @@ def test_accuracy_on_all_of_mnist(train, words, floor):
 
 
 def test_the_original_forest_is_reproduced(train):
-    assert train("experiment=seed_rf").metrics["test"]["accuracy"] == pytest.approx(0.9705, abs=0.002)
+    assert train("experiment=seed_rf").metrics["test"]["accuracy"] == pytest.approx(
+        0.9705, abs=0.002
+    )
 
 
 def test_shift_augmentation_helps_the_forest_beyond_chance(train):
-    plain, shifted = train("model=rf").predictions("test"), train("model=rf", "augment=shift").predictions("test")
+    plain, shifted = (
+        train("model=rf").predictions("test"),
+        train("model=rf", "augment=shift").predictions("test"),
+    )
     assert plain.split_sha256 == shifted.split_sha256
     before, after = plain.prediction == plain.label, shifted.prediction == shifted.label
     fixed, broke = int((~before & after).sum()), int((before & ~after).sum())

@@ -38,21 +38,27 @@ def test_threads_do_not_change_an_answer(digits, estimator):
     estimator.fit(features.transform(digits.train.images), digits.train.labels)
     pipeline = models.assemble(features, estimator)
     images = np.tile(digits.test.images, (5, 1, 1))
-    for one, three in zip(models.predict(pipeline, images, 1), models.predict(pipeline, images, 3), strict=True):
+    for one, three in zip(
+        models.predict(pipeline, images, 1), models.predict(pipeline, images, 3), strict=True
+    ):
         np.testing.assert_array_equal(one, three)
 
 
 def test_a_forest_answers_as_it_does_itself_without_threads_of_its_own(digits, monkeypatch):
     features = Pixels()
     X = features.fit_transform(digits.train.images)
-    pipeline = models.assemble(features, RandomForestClassifier(20, random_state=0).fit(X, digits.train.labels))
+    pipeline = models.assemble(
+        features, RandomForestClassifier(20, random_state=0).fit(X, digits.train.labels)
+    )
     theirs = pipeline.predict_proba(digits.test.images)
     monkeypatch.setattr("sklearn.ensemble._forest.Parallel", None)
     np.testing.assert_array_equal(models.predict(pipeline, digits.test.images, 2)[1], theirs)
 
 
 class Careless(DummyClassifier):
-    """Leaves the filters behind that another thread has set, as an estimator with threads does once in a while."""
+    """Leaves the filters behind that another thread has set, as an estimator with threads does once
+    in a while.
+    """
 
     def fit(self, X, y):
         warnings.resetwarnings()
@@ -73,9 +79,14 @@ def test_the_warning_filters_outlast_a_fit_and_a_prediction(digits):
 
 
 def test_a_two_class_score_becomes_a_column_for_each_class(digits):
-    images, labels = digits.train.images[digits.train.labels < 2], digits.train.labels[digits.train.labels < 2]
+    images, labels = (
+        digits.train.images[digits.train.labels < 2],
+        digits.train.labels[digits.train.labels < 2],
+    )
     features = Pixels().fit(images)
-    pipeline = models.assemble(features, SGDClassifier(random_state=0).fit(features.transform(images), labels))
+    pipeline = models.assemble(
+        features, SGDClassifier(random_state=0).fit(features.transform(images), labels)
+    )
     prediction, probability, score = models.predict(pipeline, images)
     assert probability is None
     assert score.shape == (len(images), 2)

@@ -1,4 +1,6 @@
-"""The notebooks run from top to bottom on the bundled digits, are short, and are committed without outputs."""
+"""The notebooks run from top to bottom on the bundled digits, are short, and are committed without
+outputs.
+"""
 
 from pathlib import Path
 
@@ -11,7 +13,11 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def test_there_are_three():
-    assert [path.stem for path in NOTEBOOKS] == ["01_Data_Exploration", "02_Model_Training", "03_Error_Analysis"]
+    assert [path.stem for path in NOTEBOOKS] == [
+        "01_Data_Exploration",
+        "02_Model_Training",
+        "03_Error_Analysis",
+    ]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -35,6 +41,9 @@ def test_a_notebook_runs_without_mnist_and_without_a_network(path, tmp_path, mon
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
     pictures = [
-        output for cell in notebook.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
+        output
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
     ]
     assert pictures

@@ -1,4 +1,6 @@
-"""A search that many processes share through a real PostgreSQL: kills, a restart, a long silence, and its password."""
+"""A search that many processes share through a real PostgreSQL: kills, a restart, a long silence,
+and its password.
+"""
 
 import csv
 import os
@@ -46,7 +48,9 @@ class Server:
 
     def control(self, action):
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c fsync=off -c unix_socket_directories={self.folder}"
-        log = ["-o", options, "-l", self.folder / "log"] if action == "start" else ["-m", "immediate"]
+        log = (
+            ["-o", options, "-l", self.folder / "log"] if action == "start" else ["-m", "immediate"]
+        )
         self._run("pg_ctl", "-D", self.folder / "data", "-w", *log, action)
 
     def address(self, password=""):
@@ -68,7 +72,9 @@ def server(debian_root):
 
 @pytest.fixture
 def start(tmp_path, server, monkeypatch, popen):
-    """Start `mnist_exp.train` as a process; the password is in the file that PostgreSQL's programs read."""
+    """Start `mnist_exp.train` as a process; the password is in the file that PostgreSQL's programs
+    read.
+    """
     secrets = tmp_path / "pgpass"
     secrets.write_text(f"127.0.0.1:*:*:*:{PASSWORD}\n")
     secrets.chmod(0o600)
@@ -79,7 +85,14 @@ def start(tmp_path, server, monkeypatch, popen):
     home.mkdir()
 
     def command(*words, **variables):
-        line = [sys.executable, "-m", "mnist_exp.train", *SEARCH, f"search.study_name={tmp_path.name}", *words]
+        line = [
+            sys.executable,
+            "-m",
+            "mnist_exp.train",
+            *SEARCH,
+            f"search.study_name={tmp_path.name}",
+            *words,
+        ]
         return popen(line, cwd=home, env=os.environ | variables, stderr=subprocess.STDOUT)
 
     command.home = home
@@ -142,12 +155,21 @@ def test_a_search_outlives_thirty_seconds_without_its_storage(start, server):
 
 
 def test_the_password_is_in_no_file_and_no_output(start, server):
-    words = ["search.storage=${oc.env:STUDY}", "search.n_trials=2", "search.n_jobs=2", "search.refit=false"]
+    words = [
+        "search.storage=${oc.env:STUDY}",
+        "search.n_trials=2",
+        "search.n_jobs=2",
+        "search.refit=false",
+    ]
     for password, code in ((PASSWORD, 0), (f"{PASSWORD}-no-more", 1)):
         process = start(*words, STUDY=server.address(password))
         output, _ = process.communicate(timeout=120)
         assert process.returncode == code, output
         assert PASSWORD not in output
-    written = [path for path in start.home.rglob("*") if path.is_file() and PASSWORD.encode() in path.read_bytes()]
+    written = [
+        path
+        for path in start.home.rglob("*")
+        if path.is_file() and PASSWORD.encode() in path.read_bytes()
+    ]
     assert written == []
     assert len(rows(start.home / "sweep")) == 2

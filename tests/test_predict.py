@@ -1,4 +1,6 @@
-"""`predict` reads single digits, rows, photos and standard input, and says of what is none that it is none."""
+"""`predict` reads single digits, rows, photos and standard input, and says of what is none that it
+is none.
+"""
 
 import io
 import json
@@ -16,9 +18,8 @@ from PIL import Image, ImageDraw, ImageFont
 from mnist_exp import predict as predict_module
 from mnist_exp.errors import UserError
 from mnist_exp.handwriting import non_digits, split_digits
-from mnist_exp.novelty import Neighbours
 from mnist_exp.predict import in_words, predict
-from mnist_exp.recognition import BLANK, STRANGE, Reader
+from mnist_exp.recognition import BLANK, STRANGE, Neighbours, Reader
 from mnist_exp.runs import Run
 
 
@@ -41,8 +42,13 @@ def on_paper(images, scale=6):
 def test_redrawn_digits_are_read_and_few_refused(sgd, reader):
     images, labels = sgd[1].test.images, sgd[1].test.labels
     answers = [reader.read(on_paper([image])) for image in images]
-    assert np.mean([answer.guess == label for answer, label in zip(answers, labels, strict=True)]) >= 0.97
-    assert np.mean([answer.label is None for answer in answers]) <= 0.2  # these are 8x8 pixels; see the slow test
+    assert (
+        np.mean([answer.guess == label for answer, label in zip(answers, labels, strict=True)])
+        >= 0.97
+    )
+    assert (
+        np.mean([answer.label is None for answer in answers]) <= 0.2
+    )  # these are 8x8 pixels; see the slow test
 
 
 def test_a_row_is_read_from_left_to_right(sgd, reader):
@@ -61,7 +67,9 @@ def drawn(draw):
 
 
 def letter(text):
-    return drawn(lambda d: d.text((140, 140), text, 0, font=ImageFont.load_default(150), anchor="mm"))
+    return drawn(
+        lambda d: d.text((140, 140), text, 0, font=ImageFont.load_default(150), anchor="mm")
+    )
 
 
 NO_DIGITS = {
@@ -74,7 +82,8 @@ NO_DIGITS = {
     "bar": drawn(lambda d: d.rectangle((40, 130, 240, 150), fill=0)),
     "grid": drawn(
         lambda d: [
-            d.line((40 * i, 20, 40 * i, 260), 0, 12) or d.line((20, 40 * i, 260, 40 * i), 0, 12) for i in range(1, 7)
+            d.line((40 * i, 20, 40 * i, 260), 0, 12) or d.line((20, 40 * i, 260, 40 * i), 0, 12)
+            for i in range(1, 7)
         ]
     ),
 }
@@ -114,14 +123,18 @@ def test_an_index_knows_strangers_of_digits_alone(sgd, reader):
 
 def test_a_damaged_index_is_built_anew(sgd):
     run = sgd[0]
-    run.save_neighbours(Reader(run).neighbours)
+    run.save_neighbours(Reader(run).neighbours.arrays())
     path = run.path / "neighbours.npz"
     path.write_bytes(path.read_bytes()[:1000])
     assert run.load_neighbours() is None
     arrays = Reader(run).neighbours.arrays()
     with pytest.raises(ValueError, match="do not fit together"):
         Neighbours(**(arrays | {"labels": arrays["labels"][:5]}))
-    odd = {"limits": [0.0, np.nan], "labels": np.full(len(arrays["labels"]), -1), "codes": arrays["codes"].astype(str)}
+    odd = {
+        "limits": [0.0, np.nan],
+        "labels": np.full(len(arrays["labels"]), -1),
+        "codes": arrays["codes"].astype(str),
+    }
     odd |= {"mean": arrays["mean"][:10], "axes": arrays["axes"][:, :10]}
     for names in (["limits"], ["labels"], ["codes"], ["mean", "axes"]):
         with pytest.raises(ValueError, match="its"):
@@ -174,7 +187,10 @@ def test_one_json_list_in_the_order_given(sgd, tmp_path):
     ]
     done = subprocess.run(command, input=file.getvalue(), capture_output=True, check=True)
     found = json.loads(done.stdout)
-    assert [entry["image"] for entry in found] == ["-", *(str(tmp_path / f"{i}.png") for i in (2, 0, 1))]
+    assert [entry["image"] for entry in found] == [
+        "-",
+        *(str(tmp_path / f"{i}.png") for i in (2, 0, 1)),
+    ]
     assert all({"label", "probabilities", "scores", "reason"} <= entry.keys() for entry in found)
     assert found[0]["label"] == "".join(digit["label"] for digit in found[0]["digits"])
 
@@ -196,7 +212,9 @@ def test_a_mistake_is_one_short_message(sgd, tmp_path, monkeypatch, capsys, word
         predict_module.main()
 
 
-def test_one_broken_picture_does_not_cost_the_answers_to_the_others(sgd, tmp_path, monkeypatch, capsys):
+def test_one_broken_picture_does_not_cost_the_answers_to_the_others(
+    sgd, tmp_path, monkeypatch, capsys
+):
     (tmp_path / "text.png").write_text("hello")
     on_paper(sgd[1].test.images[:1]).save(tmp_path / "seven.png")
     names = [str(tmp_path / name) for name in ("text.png", "seven.png")]
@@ -204,14 +222,25 @@ def test_one_broken_picture_does_not_cost_the_answers_to_the_others(sgd, tmp_pat
     with pytest.raises(SystemExit, match=r"^error: .*text.png: not a readable"):
         predict_module.main()
     found = json.loads(capsys.readouterr().out)
-    assert [(entry["image"], entry["reason"]) for entry in found] == [(names[0], "unreadable"), (names[1], None)]
+    assert [(entry["image"], entry["reason"]) for entry in found] == [
+        (names[0], "unreadable"),
+        (names[1], None),
+    ]
     assert found[1]["label"] == str(sgd[1].test.labels[0])
 
 
-@pytest.mark.parametrize(("to", "code", "message"), [("/dev/full", 1, "error: [Errno 28] No space left"), ("", 0, "")])
+@pytest.mark.parametrize(
+    ("to", "code", "message"), [("/dev/full", 1, "error: [Errno 28] No space left"), ("", 0, "")]
+)
 def test_a_full_disk_or_a_closed_pipe_is_no_traceback(sgd, tmp_path, to, code, message):
     on_paper(sgd[1].test.images[:1]).save(tmp_path / "seven.png")
-    command = [sys.executable, "-m", "mnist_exp.predict", str(sgd[0].path), str(tmp_path / "seven.png")]
+    command = [
+        sys.executable,
+        "-m",
+        "mnist_exp.predict",
+        str(sgd[0].path),
+        str(tmp_path / "seven.png"),
+    ]
     read, write = os.pipe()
     os.close(read)  # nobody reads
     output = os.open(to, os.O_WRONLY) if to else write
@@ -235,9 +264,17 @@ def test_a_detached_bar_belongs_to_its_digit():
 
 @pytest.mark.slow
 def test_redrawn_mnist_is_read_and_what_is_no_digit_refused(mnist_dir, tmp_path):
-    """The figures of scripts/benchmark_drawing.py on the default model of the demo, trained on a quarter of MNIST."""
+    """The figures of scripts/benchmark_drawing.py on the default model of the demo, trained on a
+    quarter of MNIST.
+    """
     environment = os.environ | {"MNIST_EXP_DATA": str(mnist_dir)}
-    train = ["mnist_exp.train", "model=sgd", "dataset=mnist", "dataset.train_size=15000", f"outputs={tmp_path}"]
+    train = [
+        "mnist_exp.train",
+        "model=sgd",
+        "dataset=mnist",
+        "dataset.train_size=15000",
+        f"outputs={tmp_path}",
+    ]
     subprocess.run([sys.executable, "-m", *train], env=environment, check=True, capture_output=True)
     script = Path(__file__).parents[1] / "scripts" / "benchmark_drawing.py"
     command = [sys.executable, str(script), "latest", "--outputs", str(tmp_path), "--count", "200"]
@@ -247,4 +284,6 @@ def test_redrawn_mnist_is_read_and_what_is_no_digit_refused(mnist_dir, tmp_path)
     assert min(right[:2]) >= 95
     assert min(right[2:8]) >= 90
     assert min(right[8:]) >= 85
-    assert refused >= 85  # a quarter of the training images makes a coarser index: all of them refuse 95
+    assert (
+        refused >= 85
+    )  # a quarter of the training images makes a coarser index: all of them refuse 95

@@ -1,4 +1,6 @@
-"""Random features: scikit-learn's checks, the exact kernel machine they approach, and a stream in any pieces."""
+"""Random features: scikit-learn's checks, the exact kernel machine they approach, and a stream in
+any pieces.
+"""
 
 import numpy as np
 import pytest
@@ -6,9 +8,11 @@ from sklearn.datasets import make_classification
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from mnist_exp.random_features import RandomFeatures
+from mnist_exp.models import RandomFeatures
 
-NO_GRAM = {"check_fit_score_takes_y": "fit keeps no Gram matrix, so that partial_fit after it is refused"}
+NO_GRAM = {
+    "check_fit_score_takes_y": "fit keeps no Gram matrix, so that partial_fit after it is refused"
+}
 
 
 @parametrize_with_checks(
@@ -29,22 +33,30 @@ def points():
 def test_many_features_come_to_the_exact_kernel_ridge(points):
     X, y, X_test, _ = points
     alpha, gamma = 1e-3, 1.0
-    model = RandomFeatures(8000, gamma=gamma, alpha=alpha, random_state=0).partial_fit(X, y, classes=[0, 1, 2])
+    model = RandomFeatures(8000, gamma=gamma, alpha=alpha, random_state=0).partial_fit(
+        X, y, classes=[0, 1, 2]
+    )
     one_hot = np.where(y[:, None] == np.arange(3), 1.0, -1.0)
     # Features of cos without the factor sqrt(2 / m) are m / 2 times the kernel.
-    exact = KernelRidge(alpha=2 * alpha * len(X), kernel="rbf", gamma=gamma / X.var(axis=0).sum()).fit(X, one_hot)
+    exact = KernelRidge(
+        alpha=2 * alpha * len(X), kernel="rbf", gamma=gamma / X.var(axis=0).sum()
+    ).fit(X, one_hot)
     assert abs(model.decision_function(X_test) - exact.predict(X_test)).mean() < 0.05
 
 
 def test_a_stream_in_any_pieces_is_the_fit_of_the_whole(points):
     X, y, X_test, _ = points
     at_once = RandomFeatures(100, alpha=1e-3, random_state=0).partial_fit(X, y, classes=[0, 1, 2])
-    streamed = RandomFeatures(100, alpha=1e-3, random_state=0).partial_fit(X[:500], y[:500], classes=[0, 1, 2])
+    streamed = RandomFeatures(100, alpha=1e-3, random_state=0).partial_fit(
+        X[:500], y[:500], classes=[0, 1, 2]
+    )
     np.testing.assert_allclose(
         streamed.weights_ * np.sqrt(X[:500].var(0).sum() / X.var(0).sum()), at_once.weights_, 1e-4
     )
     whole = RandomFeatures(100, alpha=1e-3, random_state=0).fit(X, y)
-    np.testing.assert_allclose(whole.decision_function(X_test), at_once.decision_function(X_test), atol=1e-4)
+    np.testing.assert_allclose(
+        whole.decision_function(X_test), at_once.decision_function(X_test), atol=1e-4
+    )
     assert streamed.partial_fit(X[500:], y[500:]).n_rows_ == 600
     assert (streamed.predict(X_test) == whole.predict(X_test)).mean() > 0.95
 
@@ -55,15 +67,22 @@ def test_the_strength_is_chosen_on_held_out_rows_and_all_rows_are_learned(points
     chosen = RandomFeatures(alpha=[1e-6, 1e-2, 1e4], **options).fit(X, y)
     assert chosen.alpha_ == 1e-2
     assert chosen.n_rows_ == 600
-    np.testing.assert_allclose(chosen.coef_, RandomFeatures(alpha=1e-2, **options).fit(X, y).coef_, atol=1e-4)
+    np.testing.assert_allclose(
+        chosen.coef_, RandomFeatures(alpha=1e-2, **options).fit(X, y).coef_, atol=1e-4
+    )
     for worse in (1e-6, 1e4):
-        assert chosen.score(X_test, y_test) > RandomFeatures(alpha=worse, **options).fit(X, y).score(X_test, y_test)
+        assert chosen.score(X_test, y_test) > RandomFeatures(alpha=worse, **options).fit(
+            X, y
+        ).score(X_test, y_test)
 
 
 def test_the_fitted_model_holds_no_gram_matrix(points):
     X, y, _, _ = points
     model = RandomFeatures(300, random_state=0).fit(X, y)
-    assert max(value.size for value in vars(model).values() if isinstance(value, np.ndarray)) <= 300 * 8
+    assert (
+        max(value.size for value in vars(model).values() if isinstance(value, np.ndarray))
+        <= 300 * 8
+    )
     with pytest.raises(ValueError, match="fit keeps no Gram matrix"):
         model.partial_fit(X, y)
 
@@ -76,10 +95,15 @@ def test_labels_keep_their_names(points):
 
 
 def test_a_ridge_below_the_rounding_is_refused(points):
-    with pytest.raises(ValueError, match="alpha=1e-12 is lost in the rounding of the Gram matrix: raise it"):
+    with pytest.raises(
+        ValueError, match="alpha=1e-12 is lost in the rounding of the Gram matrix: raise it"
+    ):
         RandomFeatures(500, alpha=1e-12, random_state=0).fit(*points[:2])
 
 
 def test_few_rows_need_few_features(points):
     X, y, _, _ = points
-    assert RandomFeatures(5000, alpha=1e-3, random_state=0).fit(X[:50], y[:50]).coef_.shape == (200, 3)
+    assert RandomFeatures(5000, alpha=1e-3, random_state=0).fit(X[:50], y[:50]).coef_.shape == (
+        200,
+        3,
+    )

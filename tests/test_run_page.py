@@ -17,11 +17,10 @@ from mnist_exp.data import Dataset, Split
 from mnist_exp.evaluation import Predictions, surest_mistakes, suspected_labels
 from mnist_exp.experiment import run_experiment
 from mnist_exp.features import Pixels
-from mnist_exp.ledger import count_test_reads, note_test_read
 from mnist_exp.report.record import record
 from mnist_exp.report.run_page import explain_test, rerun_command
 from mnist_exp.report.sprites import COLUMNS, capacity, sprite_sheet
-from mnist_exp.runs import Run
+from mnist_exp.runs import Run, count_test_reads, note_test_read
 
 SECONDS = {"load": 0.1, "augment": 0.0, "features": 0.1, "fit": 1.0, "evaluate": 0.1}
 
@@ -50,7 +49,10 @@ def page(run, chromium):
     problems = []
     page.on("console", lambda message: problems.append(message.text))
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: problems.append(request.url) if request.url.startswith("http") else None)
+    page.on(
+        "request",
+        lambda request: problems.append(request.url) if request.url.startswith("http") else None,
+    )
     page.goto((run.path / "report.html").as_uri())
     yield page
     page.close()
@@ -74,7 +76,10 @@ def test_a_click_on_a_cell_shows_the_digits_behind_it(run, page, digits):
     rows = [int(re.search(r"#(\d+)", figure.inner_text())[1]) for figure in shown]
     assert sorted(rows) == sorted(predictions.index[expected])
     for figure, row in zip(shown, rows, strict=True):
-        x, y = (int(figure.locator(".digit").evaluate(f"e => e.style.getPropertyValue('--{axis}')")) for axis in "xy")
+        x, y = (
+            int(figure.locator(".digit").evaluate(f"e => e.style.getPropertyValue('--{axis}')"))
+            for axis in "xy"
+        )
         image = digits.test.images[np.flatnonzero(digits.test.index == row)[0]]
         np.testing.assert_array_equal(pixels(page, run, y * COLUMNS + x), image)
 
@@ -87,11 +92,15 @@ def confusion(predictions):
 
 
 def test_the_digit_on_the_screen_is_the_one_that_was_cut(run, page, digits):
-    """What the browser paints, shrunk to 28x28, is the image: the style's arithmetic of places is right."""
+    """What the browser paints, shrunk to 28x28, is the image: the style's arithmetic of places is
+    right.
+    """
     page.emulate_media(color_scheme="dark")
     figure = page.locator(".gallery figure").nth(3)
     row = int(re.search(r"#(\d+)", figure.inner_text())[1])
-    painted = Image.open(io.BytesIO(figure.locator(".digit").screenshot())).convert("L").resize((28, 28))
+    painted = (
+        Image.open(io.BytesIO(figure.locator(".digit").screenshot())).convert("L").resize((28, 28))
+    )
     image = digits.test.images[np.flatnonzero(digits.test.index == row)[0]]
     assert np.corrcoef(np.asarray(painted).ravel(), image.ravel())[0, 1] > 0.9
 
@@ -119,7 +128,9 @@ def test_the_page_says_what_it_must(run):
 def test_names_in_a_dataset_are_escaped(digits, tmp_path):
     names = tuple(f"<script>alert({number})</script>" for number in range(10))
     dataset = Dataset("</script><b>bold", names, digits.train, None, digits.test)
-    html = (recorded(tmp_path / "run", dataset, tmp_path).path / "report.html").read_text(encoding="utf-8")
+    html = (recorded(tmp_path / "run", dataset, tmp_path).path / "report.html").read_text(
+        encoding="utf-8"
+    )
     assert "<script>alert" not in html
     assert "<b>bold" not in html
 
@@ -130,21 +141,29 @@ def test_a_page_of_ten_thousand_incompressible_mistakes_stays_under_three_megaby
     split = Split(images, labels, np.arange(10_000))
     run = recorded(
         tmp_path / "run",
-        Dataset("noise", tuple("0123456789"), split, None, Split(images[::-1], labels, split.index)),
+        Dataset(
+            "noise", tuple("0123456789"), split, None, Split(images[::-1], labels, split.index)
+        ),
         tmp_path,
     )
     assert (run.path / "report.html").stat().st_size < 3e6
-    galleries = re.search(r'id="galleries">(.*?)</script>', (run.path / "report.html").read_text(encoding="utf-8"))[1]
+    galleries = re.search(
+        r'id="galleries">(.*?)</script>', (run.path / "report.html").read_text(encoding="utf-8")
+    )[1]
     shown = [len(gallery["items"]) for gallery in json.loads(galleries).values()]
     assert min(shown) > 5  # the room is shared out fairly
 
 
 def test_the_halves_of_mnist_are_told_by_the_row():
     index = np.array([0, 5000, 5001, 9999])
-    predictions = Predictions(index, np.array([1, 1, 1, 1]), np.array([1, 1, 0, 0]), None, None, "x")
+    predictions = Predictions(
+        index, np.array([1, 1, 1, 1]), np.array([1, 1, 0, 0]), None, None, "x"
+    )
     images = np.zeros((4, 28, 28), np.uint8)
     split = Split(images, predictions.label, index)
-    slices = explain_test(Dataset("mnist", ("0", "1"), split, None, split), split, predictions)["slices"]
+    slices = explain_test(Dataset("mnist", ("0", "1"), split, None, split), split, predictions)[
+        "slices"
+    ]
     assert [(part["n"], part["accuracy"]) for part in slices] == [(2, 1.0), (2, 0.0)]
 
 
@@ -166,7 +185,9 @@ def test_planted_label_errors_are_suspected(digits):
     labels[planted] = (labels[planted] + 3) % 10
     test = Split(digits.test.images, labels, digits.test.index)
     dataset = Dataset("digits", digits.classes, digits.train, None, test)
-    found = run_experiment(dataset, none, Pixels(), RandomForestClassifier(100, random_state=0), seed=0, n_jobs=1)
+    found = run_experiment(
+        dataset, none, Pixels(), RandomForestClassifier(100, random_state=0), seed=0, n_jobs=1
+    )
     suspects = suspected_labels(found.predictions["test"], test.images, digits.train)
     positions = {suspect.position for suspect in suspects}
     assert len(positions & set(planted)) >= 3

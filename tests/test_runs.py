@@ -32,7 +32,11 @@ def test_a_run_that_ends_well_is_completed(run):
 
 @pytest.mark.parametrize(
     ("error", "state"),
-    [(ValueError("no luck"), "failed"), (SystemExit(2), "failed"), (KeyboardInterrupt(), "interrupted")],
+    [
+        (ValueError("no luck"), "failed"),
+        (SystemExit(2), "failed"),
+        (KeyboardInterrupt(), "interrupted"),
+    ],
 )
 def test_a_run_that_ends_badly_says_how(run, error, state):
     with pytest.raises(type(error)), run.recording():
@@ -67,7 +71,9 @@ def test_a_run_of_another_host_is_stale_after_two_minutes(run):
 
 def test_predictions_come_back_as_written(run):
     probability = np.random.default_rng(0).dirichlet(np.ones(3), 5)
-    before = Predictions(np.arange(5), np.zeros(5, int), probability.argmax(1), probability, None, "abc")
+    before = Predictions(
+        np.arange(5), np.zeros(5, int), probability.argmax(1), probability, None, "abc"
+    )
     run.save_predictions("test", before)
     after = run.predictions("test")
     np.testing.assert_array_equal(after.prediction, before.prediction)
@@ -119,7 +125,10 @@ def test_a_name_that_is_no_run_says_what_to_do(tmp_path):
 @pytest.mark.parametrize(
     ("text", "safe"),
     [
-        ("search.storage=postgresql://me:s3cret@host/db", "search.storage=postgresql://me:***@host/db"),
+        (
+            "search.storage=postgresql://me:s3cret@host/db",
+            "search.storage=postgresql://me:***@host/db",
+        ),
         ("to postgresql://me:s3:cr/e@t@host/db @ noon", "to postgresql://me:***@host/db @ noon"),
         ("+password=s3cret", "+password=***"),
         ("dataset.path=a/b:c", "dataset.path=a/b:c"),

@@ -95,9 +95,7 @@ def test_a_search_over_models_leaves_light_trials_the_winner_and_a_report(finish
     assert done.returncode == 0, done.stderr
     assert done.stdout == "sweep\n"
     sweep = finish.home / "sweep"
-    expected = (
-        "best history.png importances.png optimization_results.yaml parallel.png report.html slice.png summary.csv"
-    )
+    expected = "best history.png importances.png optimization_results.yaml parallel.png report.html slice.png summary.csv"
     assert set(expected.split()) <= {path.name for path in sweep.iterdir()}
     for row in rows(sweep):
         run = Run(sweep / row["folder"])
@@ -120,7 +118,9 @@ def build_sgd():
 
 
 def check_the_winner(finish, sweep, stderr):
-    """`best/` is an ordinary run on all training data, `latest` points there, and the command told repeats it."""
+    """`best/` is an ordinary run on all training data, `latest` points there, and the command told
+    repeats it.
+    """
     best = Run(sweep / "best")
     assert best.state == "completed"
     assert (best.metrics["data"]["n_train"], best.metrics["data"]["n_test"]) == (1297, 500)
@@ -130,12 +130,20 @@ def check_the_winner(finish, sweep, stderr):
     done = finish(*command, "hydra.run.dir=again")
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(
-        Run(finish.home / "again").predictions("test").prediction, best.predictions("test").prediction
+        Run(finish.home / "again").predictions("test").prediction,
+        best.predictions("test").prediction,
     )
 
 
 def test_features_are_extracted_once_in_a_search_and_shared_by_its_workers(finish):
-    words = [*DIGITS, "model=sgd", "search=random", "search.n_trials=6", "search.n_jobs=2", "search.refit=false"]
+    words = [
+        *DIGITS,
+        "model=sgd",
+        "search=random",
+        "search.n_trials=6",
+        "search.n_jobs=2",
+        "search.refit=false",
+    ]
     done = finish(*words)
     assert done.returncode == 0, done.stderr
     logs = [(run.path / "train.log").read_text() for run in find_runs(finish.home / "sweep")]
@@ -152,15 +160,30 @@ def test_features_are_extracted_once_in_a_search_and_shared_by_its_workers(finis
     ],
 )
 def test_the_worse_trials_are_pruned_and_say_so_everywhere(here, pruner, given, share):
-    words = ["model=rf", "model.max_depth=int(interval(1,16))", "search=random", "search.refit=false", given]
-    words += ["model.n_estimators=50", "search.n_trials=10", f"search.pruner={pruner}", "dataset.train_size=300"]
+    words = [
+        "model=rf",
+        "model.max_depth=int(interval(1,16))",
+        "search=random",
+        "search.refit=false",
+        given,
+    ]
+    words += [
+        "model.n_estimators=50",
+        "search.n_trials=10",
+        f"search.pruner={pruner}",
+        "dataset.train_size=300",
+    ]
     sweep = here(*DIGITS, *words)
     pruned = [row for row in rows(sweep) if row["state"] == "pruned"]
     assert pruned
     told = [json.loads((sweep / row["folder"] / "status.json").read_text()) for row in pruned]
-    assert {(status["state"], status["error"]) for status in told} == {("pruned", f"pruned after {share:.0%}")}
+    assert {(status["state"], status["error"]) for status in told} == {
+        ("pruned", f"pruned after {share:.0%}")
+    }
     completed = [row for row in rows(sweep) if row["state"] == "completed"]
-    depth, of_pruned = (np.mean([int(row["model.max_depth"]) for row in found]) for found in (completed, pruned))
+    depth, of_pruned = (
+        np.mean([int(row["model.max_depth"]) for row in found]) for found in (completed, pruned)
+    )
     assert of_pruned < depth
     assert (sweep / "pruning.png").exists()
 
@@ -179,15 +202,25 @@ def test_folds_score_every_training_image_unseen(here):
     assert (first.metrics["data"]["n_val"], first.config["dataset"]["val_size"]) == (300, None)
     predictions = first.predictions("val")
     assert len(set(predictions.index)) == 300
-    assert float(rows(sweep)[0]["value"]) == pytest.approx((predictions.label == predictions.prediction).mean())
+    assert float(rows(sweep)[0]["value"]) == pytest.approx(
+        (predictions.label == predictions.prediction).mean()
+    )
 
 
 def test_two_objectives_leave_a_front(here):
-    words = [*FOREST, "search=nsga2", "search.n_trials=5", "search.metric=[val.accuracy,model.bytes]"]
+    words = [
+        *FOREST,
+        "search=nsga2",
+        "search.n_trials=5",
+        "search.metric=[val.accuracy,model.bytes]",
+    ]
     sweep = here(*words)
     solutions = yaml.safe_load((sweep / "optimization_results.yaml").read_text())["solutions"]
     assert solutions
-    assert all(float(row["value_1"]) == Run(sweep / row["folder"]).metrics["model"]["bytes"] for row in rows(sweep))
+    assert all(
+        float(row["value_1"]) == Run(sweep / row["folder"]).metrics["model"]["bytes"]
+        for row in rows(sweep)
+    )
     assert (sweep / "pareto.png").exists()
 
 
@@ -198,7 +231,9 @@ def test_a_killed_search_resumes_and_no_folder_is_overwritten(start, finish):
     process = start(*words)
     journal = start.home / "sweep" / "study.journal"
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (journal.exists() and journal.read_text().count('"worker"') >= 3):
+    while time.monotonic() < deadline and not (
+        journal.exists() and journal.read_text().count('"worker"') >= 3
+    ):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -230,18 +265,28 @@ def test_models_that_search_one_key_in_other_ways_are_searched_together(here, ca
     assert {row["model"] for row in found} == {"svm", "random_features"}
     for row in found:
         own, other = (
-            f"model.gamma (model={model})" for model in sorted({"svm", "random_features"}, key=row["model"].__ne__)
+            f"model.gamma (model={model})"
+            for model in sorted({"svm", "random_features"}, key=row["model"].__ne__)
         )
         assert row[own]
         assert not row[other]
-    assert "model.gamma" in yaml.safe_load((sweep / "optimization_results.yaml").read_text())["best_params"]
+    assert (
+        "model.gamma"
+        in yaml.safe_load((sweep / "optimization_results.yaml").read_text())["best_params"]
+    )
     said = capsys.readouterr().err
     assert " model.gamma=" in said[said.index("again: ") :]
     assert "folder: sweep/" in said
 
 
 def test_a_grid_that_is_enlarged_goes_on_with_the_points_that_are_left(here):
-    words = [*DIGITS, "dataset.train_size=200", "model=rf", "model.n_estimators=3,4,5,6", "search=grid"]
+    words = [
+        *DIGITS,
+        "dataset.train_size=200",
+        "model=rf",
+        "model.n_estimators=3,4,5,6",
+        "search=grid",
+    ]
     here(*words, "search.refit=false", "search.n_trials=2")
     sweep = here(*words, "search.refit=false")
     assert sorted(row["model.n_estimators"] for row in rows(sweep)) == ["3", "4", "5", "6"]
@@ -278,7 +323,11 @@ MISTAKES = {
     "search.pruner=sharp": ["pruner=sharp", "hyperband"],
     "search.folds=1": ["search.folds=1"],
     "search.pruner=wilcoxon": ["search.pruner=wilcoxon", "search.folds=5"],
-    "search.pruner=median search.metric=time.fit_s": ["search.pruner=median", "time.fit_s", "pruner=none"],
+    "search.pruner=median search.metric=time.fit_s": [
+        "search.pruner=median",
+        "time.fit_s",
+        "pruner=none",
+    ],
     "search.storage='sqlite:////no/such/folder/a.db'": ["storage=sqlite", "cannot be opened"],
     "dataset=digits,mnist": ["dataset: a search over it"],
     "search=random,tpe": ["search=random,tpe", "one command for each"],
@@ -307,7 +356,13 @@ def test_a_mistake_is_named_in_a_short_message(here, word):
 
 
 def test_a_parameter_that_the_model_refuses_fails_every_trial_and_the_reason_is_told(finish):
-    done = finish(*DIGITS, "model=rf", "model.criterion=choice(nonsense,folly)", "search=random", "search.n_trials=9")
+    done = finish(
+        *DIGITS,
+        "model=rf",
+        "model.criterion=choice(nonsense,folly)",
+        "search=random",
+        "search.n_trials=9",
+    )
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert "The first, trial 0" in done.stderr
@@ -344,7 +399,13 @@ def test_a_model_that_stops_by_itself_is_fitted_at_once():
     rng = np.random.default_rng(0)
     X, y = rng.random((60, 4)), rng.integers(0, 3, 60)
     told = []
-    models.fit(SGDClassifier(tol=1e-3, random_state=0), X, y, lambda share: None, lambda *stage: told.append(stage))
+    models.fit(
+        SGDClassifier(tol=1e-3, random_state=0),
+        X,
+        y,
+        lambda share: None,
+        lambda *stage: told.append(stage),
+    )
     assert told == []
 
 
@@ -352,7 +413,13 @@ def test_forests_of_any_size_are_judged_at_the_same_numbers_of_trees_and_come_ou
     X, y = digits.train.images.reshape(400, -1) / 255.0, digits.train.labels
     told = []
     forest = RandomForestClassifier(90, random_state=0)
-    models.fit(forest, X, y, lambda share: None, lambda *stage: told.append((*stage, len(forest.estimators_))))
+    models.fit(
+        forest,
+        X,
+        y,
+        lambda share: None,
+        lambda *stage: told.append((*stage, len(forest.estimators_))),
+    )
     assert told == [(1, 1 / 9, 10), (2, 2 / 9, 20), (4, 4 / 9, 40), (8, 8 / 9, 80)]
     at_once = RandomForestClassifier(90, random_state=0).fit(X, y)
     np.testing.assert_array_equal(forest.predict_proba(X), at_once.predict_proba(X))
@@ -362,12 +429,21 @@ def test_the_report_of_a_run_can_end_it(tmp_path):
     run = Run.claim(tmp_path, [])
     with pytest.raises(Pruned), run.recording():
         raise Pruned("pruned after 20%")
-    assert (run.state, json.loads((tmp_path / "status.json").read_text())["error"]) == ("pruned", "pruned after 20%")
+    assert (run.state, json.loads((tmp_path / "status.json").read_text())["error"]) == (
+        "pruned",
+        "pruned after 20%",
+    )
 
 
 def test_cached_validation_features_give_the_same_bits_as_the_pipeline(tmp_path):
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        words = ["dataset=digits", "dataset.train_size=300", "dataset.val_size=200", "n_jobs=2", "model=knn"]
+        words = [
+            "dataset=digits",
+            "dataset.train_size=300",
+            "dataset.val_size=200",
+            "n_jobs=2",
+            "model=knn",
+        ]
         experiment = build(compose("train", [*words, f"cache_dir='{tmp_path.as_posix()}'"]))
     dataset = experiment.load(with_test=False)
     plain = experiment.run(dataset).predictions["val"]

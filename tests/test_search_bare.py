@@ -1,4 +1,6 @@
-"""The sweeper under an application that knows nothing of mnist_exp: what users of hydra-optuna-sweeper rely on."""
+"""The sweeper under an application that knows nothing of mnist_exp: what users of hydra-optuna-
+sweeper rely on.
+"""
 
 import csv
 import math
@@ -72,7 +74,9 @@ def n_trials(number):
 
 
 def test_hydra_discovers_the_sweeper():
-    assert "MnistOptunaSweeper" in [found.__name__ for found in Plugins.instance().discover(Sweeper)]
+    assert "MnistOptunaSweeper" in [
+        found.__name__ for found in Plugins.instance().discover(Sweeper)
+    ]
 
 
 def test_it_launches_as_many_jobs_as_it_is_told(sweep):
@@ -111,8 +115,15 @@ def test_tpe_finds_the_bottom_of_a_bowl(sweep):
 
 def test_a_gaussian_process_closes_in_on_the_bottom(sweep):
     pytest.importorskip("torch")
-    words = ["hydra/sweeper/sampler=gp", "hydra.sweeper.sampler.n_startup_trials=4", "y=0", "x=interval(-5,5)"]
-    assert sweep(n_trials(10), *words).results["best_value"] < 0.01  # the four random ones: 1.6 and worse
+    words = [
+        "hydra/sweeper/sampler=gp",
+        "hydra.sweeper.sampler.n_startup_trials=4",
+        "y=0",
+        "x=interval(-5,5)",
+    ]
+    assert (
+        sweep(n_trials(10), *words).results["best_value"] < 0.01
+    )  # the four random ones: 1.6 and worse
 
 
 def test_a_gaussian_process_without_pytorch_says_how_to_get_it(sweep, monkeypatch):
@@ -149,7 +160,11 @@ def test_a_grid_over_an_interval_is_refused(sweep):
 
 @pytest.mark.parametrize("sampler", ["nsgaii", "tpe"])
 def test_several_objectives_leave_the_solutions_that_none_dominates(sweep, sampler):
-    words = ["hydra.sweeper.direction=[minimize,minimize]", "x=interval(-5,5)", f"hydra/sweeper/sampler={sampler}"]
+    words = [
+        "hydra.sweeper.direction=[minimize,minimize]",
+        "x=interval(-5,5)",
+        f"hydra/sweeper/sampler={sampler}",
+    ]
     found = sweep(n_trials(14), *words, job=lambda cfg: [cfg.x**2, (cfg.x - 2) ** 2])
     values = [tuple(solution["values"]) for solution in found.results["solutions"]]
     assert len(values) > 1
@@ -160,7 +175,10 @@ def test_several_objectives_leave_the_solutions_that_none_dominates(sweep, sampl
 def test_a_custom_search_space_is_called_with_every_trial(sweep, monkeypatch):
     monkeypatch.syspath_prepend(str(APP))
     found = sweep(
-        n_trials(6), "x=interval(0,1)", "hydra.sweeper.custom_search_space=app.near_x", job=lambda cfg: cfg.w + cfg.z
+        n_trials(6),
+        "x=interval(0,1)",
+        "hydra.sweeper.custom_search_space=app.near_x",
+        job=lambda cfg: cfg.w + cfg.z,
     )
     assert all(abs(float(row["z"]) - float(row["x"])) <= 0.3 for row in found.rows)
     assert 0 <= found.results["best_params"]["+w"] <= 1
@@ -178,7 +196,9 @@ def test_failures_up_to_the_rate_are_borne(sweep):
             raise RuntimeError("too small")
         return cfg.x
 
-    found = sweep("hydra/sweeper/sampler=grid", "x=range(0,10)", "hydra.sweeper.max_failure_rate=0.8", job=job)
+    found = sweep(
+        "hydra/sweeper/sampler=grid", "x=range(0,10)", "hydra.sweeper.max_failure_rate=0.8", job=job
+    )
     assert found.column("state").count("failed") == 3
     assert found.results["best_value"] == 3
 
@@ -228,7 +248,10 @@ def test_the_same_seed_gives_the_same_trials_and_another_other_ones(sweep):
             "y=choice(1,2,3)",
             f"hydra.sweeper.sampler.seed={seed}",
         ]
-        return [(row["x"], row["y"]) for row in sweep(n_trials(6), *words, folder=f"{seed}-{time.time_ns()}").rows]
+        return [
+            (row["x"], row["y"])
+            for row in sweep(n_trials(6), *words, folder=f"{seed}-{time.time_ns()}").rows
+        ]
 
     assert trials(3) == trials(3) != trials(4)
 
@@ -250,7 +273,10 @@ def test_a_resumed_search_goes_on_to_the_same_total_and_repeats_nothing(sweep):
         (["x=interval(0,1)", "y=choice(1,2)"], r"y: begun with nothing, now choice\(1,2\)"),
         (["x=interval(0,1)", "z=4"], r"z: begun with nothing, now 4"),
         (["x=interval(0,1)", "hydra.sweeper.metric=loss"], "metric: begun with value, now loss"),
-        (["x=interval(0,1)", "hydra.sweeper.custom_search_space=operator.eq"], "begun with nothing, now operator.eq"),
+        (
+            ["x=interval(0,1)", "hydra.sweeper.custom_search_space=operator.eq"],
+            "begun with nothing, now operator.eq",
+        ),
     ],
 )
 def test_another_search_is_refused_with_the_difference(sweep, changed, message):
@@ -270,11 +296,27 @@ def test_a_number_may_come_from_the_environment(sweep, monkeypatch):
 
 
 def test_a_conditional_space_samples_the_chosen_group_alone(sweep):
-    words = ["kind=a,b", "hydra.sweeper.spaces=[kind]", "hydra/sweeper/sampler=tpe", "hydra.sweeper.default_first=true"]
-    found = sweep(n_trials(9), *words, job=lambda cfg: cfg.kind.get("size", 0) + cfg.kind.get("weight", 0))
-    assert (found.rows[0]["kind"], found.rows[0]["kind.size"], found.rows[0]["kind.shape"]) == ("a", "3.0", "round")
+    words = [
+        "kind=a,b",
+        "hydra.sweeper.spaces=[kind]",
+        "hydra/sweeper/sampler=tpe",
+        "hydra.sweeper.default_first=true",
+    ]
+    found = sweep(
+        n_trials(9), *words, job=lambda cfg: cfg.kind.get("size", 0) + cfg.kind.get("weight", 0)
+    )
+    assert (found.rows[0]["kind"], found.rows[0]["kind.size"], found.rows[0]["kind.shape"]) == (
+        "a",
+        "3.0",
+        "round",
+    )
     for row in found.rows:
-        assert bool(row["kind.size"]) == bool(row["kind.shape"]) == (row["kind"] == "a") != bool(row["kind.weight"])
+        assert (
+            bool(row["kind.size"])
+            == bool(row["kind.shape"])
+            == (row["kind"] == "a")
+            != bool(row["kind.weight"])
+        )
     assert set(found.column("kind")) == {"a", "b"}
 
 
@@ -287,7 +329,9 @@ def test_a_job_may_report_and_be_pruned(sweep):
             stages.append(cfg.x)
         return float(cfg.x)
 
-    found = sweep("hydra/sweeper/sampler=grid", "x=range(0,12)", "hydra.sweeper.pruner=median", job=job)
+    found = sweep(
+        "hydra/sweeper/sampler=grid", "x=range(0,12)", "hydra.sweeper.pruner=median", job=job
+    )
     assert "pruned" in found.column("state")
     assert len(stages) < 100
 
@@ -324,7 +368,11 @@ def test_pruned_counts_towards_the_budget_and_may_be_raised_by_hand(sweep):
 
 def test_a_database_serves_as_well_and_keeps_the_study(sweep, tmp_path):
     address = f"sqlite:///{(tmp_path / 'study.db').as_posix()}"
-    words = ["x=interval(0,1)", f"hydra.sweeper.storage='{address}'", "hydra.sweeper.study_name=mine"]
+    words = [
+        "x=interval(0,1)",
+        f"hydra.sweeper.storage='{address}'",
+        "hydra.sweeper.study_name=mine",
+    ]
     sweep(n_trials(3), *words)
     assert len(sweep(n_trials(5), *words).rows) == 5
     from optuna import load_study

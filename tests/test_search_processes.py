@@ -1,4 +1,6 @@
-"""The sweeper's processes: workers of one search, several searches on one study, and what a kill leaves."""
+"""The sweeper's processes: workers of one search, several searches on one study, and what a kill
+leaves.
+"""
 
 import os
 import signal
@@ -48,7 +50,9 @@ def test_two_worker_processes_share_the_trials(start):
     )
     assert done.returncode == 0, done.stderr
     assert f"again: python {APP / 'app.py'} --config-name config sleep=0.2 " in done.stderr
-    refused = wait(start(n_trials(9), "x=range(0,8)", "hydra/sweeper/sampler=grid", "sleep=0.2", f"log={log}"))
+    refused = wait(
+        start(n_trials(9), "x=range(0,8)", "hydra/sweeper/sampler=grid", "sleep=0.2", f"log={log}")
+    )
     assert "configuration: begun with --config-name config, now nothing" in refused.stderr
     found = Found(start.home / "sweep")
     assert found.column("state") == ["completed"] * 8
@@ -91,7 +95,9 @@ def test_a_killed_search_resumes_to_its_total(start, n_jobs):
     process = start(*words)
     journal = start.home / "sweep" / "study.journal"
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (journal.exists() and journal.read_text().count('"worker"') >= 3):
+    while time.monotonic() < deadline and not (
+        journal.exists() and journal.read_text().count('"worker"') >= 3
+    ):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -100,7 +106,9 @@ def test_a_killed_search_resumes_to_its_total(start, n_jobs):
     found = Found(start.home / "sweep")
     assert counted(found.rows) == 8
     assert len({row["x"] for row in found.rows if row["state"] == "completed"}) == 8
-    assert found.results["best_value"] == min(float(row["value"]) for row in found.rows if row["value"])
+    assert found.results["best_value"] == min(
+        float(row["value"]) for row in found.rows if row["value"]
+    )
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to catch")
@@ -111,5 +119,8 @@ def test_an_interrupted_search_gives_its_trial_back(start):
     while time.monotonic() < deadline and not log.exists():
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    assert "to go on: the same command with hydra.sweep.dir=sweep" in process.communicate(timeout=30)[1]
+    assert (
+        "to go on: the same command with hydra.sweep.dir=sweep"
+        in process.communicate(timeout=30)[1]
+    )
     assert Found(start.home / "sweep").column("state") == ["stale"]

@@ -1,4 +1,6 @@
-"""Hydra's sweeps become Optuna's distributions, and a trial's values become words of a command line again."""
+"""Hydra's sweeps become Optuna's distributions, and a trial's values become words of a command line
+again.
+"""
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -49,14 +51,17 @@ def test_an_interval_over_a_whole_number_means_whole_numbers_only_with_whole_bou
 
 
 @pytest.mark.parametrize(
-    "text", ["range(0,1,0)", "range(0,0)", "range(3,1)", "tag(log, interval(0, 1))", "interval(5, 1)"]
+    "text",
+    ["range(0,1,0)", "range(0,0)", "range(3,1)", "tag(log, interval(0, 1))", "interval(5, 1)"],
 )
 def test_an_impossible_sweep_is_named(text):
     with pytest.raises(UserError, match="key="):
         read(text)
 
 
-@pytest.mark.parametrize("text", ["'wo,rld',b", "'1',1", "[1,2],[a b]", "null,true", "'{x}',c", "1e-7,0.1"])
+@pytest.mark.parametrize(
+    "text", ["'wo,rld',b", "'1',1", "[1,2],[a b]", "null,true", "'{x}',c", "1e-7,0.1"]
+)
 def test_every_choice_comes_back_as_the_word_that_means_it(text):
     parser = OverridesParser.create()
     found = read(text)
@@ -72,7 +77,8 @@ def test_a_later_word_replaces_an_earlier_one_and_removals_stay():
 
 
 @pytest.mark.parametrize(
-    ("text", "values"), [("range(0,2)", [0, 1]), ("range(0,1,0.5)", [0.0, 0.5]), ("b,a", ["b", "a"])]
+    ("text", "values"),
+    [("range(0,2)", [0, 1]), ("range(0,1,0.5)", [0.0, 0.5]), ("b,a", ["b", "a"])],
 )
 def test_a_grid_takes_every_value(text, values):
     assert read(text).values() == values
@@ -103,8 +109,14 @@ class Groups:
 
 
 def spaces():
-    paths = [path for group in ("model", "features", "augment") for path in (CONF / group).glob("*.yaml")]
-    return [f"{path.parent.name}={path.stem}" for path in paths if "space" in (OmegaConf.load(path) or {})]
+    paths = [
+        path for group in ("model", "features", "augment") for path in (CONF / group).glob("*.yaml")
+    ]
+    return [
+        f"{path.parent.name}={path.stem}"
+        for path in paths
+        if "space" in (OmegaConf.load(path) or {})
+    ]
 
 
 @pytest.mark.parametrize("choice", spaces())
@@ -112,7 +124,9 @@ def test_every_space_holds_its_default_and_an_end_of_each_is_accepted(compose_tr
     space = Space([choice], Groups(), compose_train, [choice.partition("=")[0]], typed=True)
     found = space.parameters({})
     assert space.default({}).keys() == found.keys()
-    words = [found[key].word(ends(found[key].distribution)[-(i % 2)]) for i, key in enumerate(found)]
+    words = [
+        found[key].word(ends(found[key].distribution)[-(i % 2)]) for i, key in enumerate(found)
+    ]
     build(compose_train([choice, *words]))
 
 
@@ -121,7 +135,9 @@ def ends(distribution):
 
 
 def test_a_space_is_that_of_the_models_chosen(compose_train):
-    space = Space(["model=sgd,rf", "features=pca,hog"], Groups(), compose_train, ["model"], typed=True)
+    space = Space(
+        ["model=sgd,rf", "features=pca,hog"], Groups(), compose_train, ["model"], typed=True
+    )
     assert list(space.branches()) == [
         {"model": "sgd", "features": "pca"},
         {"model": "rf", "features": "pca"},
@@ -147,17 +163,27 @@ def test_the_command_line_overrides_fixes_and_adds(compose_train):
 
 def test_glob_means_every_option(compose_train):
     space = Space(["model=glob([r*,s*])"], Groups(), compose_train, ["model"])
-    assert {choice.value for choice in space.choices["model"].choices} == {"random_features", "rf", "sgd", "svm"}
+    assert {choice.value for choice in space.choices["model"].choices} == {
+        "random_features",
+        "rf",
+        "sgd",
+        "svm",
+    }
 
 
 def test_a_space_that_names_no_key_of_its_model_is_refused(compose_train):
-    space = Space(["model=rf", "+model.space.n_treez='choice(1,2)'"], Groups(), compose_train, ["model"])
-    with pytest.raises(UserError, match=r"model\.n_treez: its space names it, but there is no such key"):
+    space = Space(
+        ["model=rf", "+model.space.n_treez='choice(1,2)'"], Groups(), compose_train, ["model"]
+    )
+    with pytest.raises(
+        UserError, match=r"model\.n_treez: its space names it, but there is no such key"
+    ):
         space.parameters({})
 
 
 @pytest.mark.parametrize(
-    "words", [["model=rf", "model.alpha=interval(0,1)"], ["model=sgd,rf", "model.alpha=interval(0,1)"]]
+    "words",
+    [["model=rf", "model.alpha=interval(0,1)"], ["model=sgd,rf", "model.alpha=interval(0,1)"]],
 )
 def test_a_key_of_another_model_is_named_with_the_valid_ones(compose_train, words):
     space = Space(words, Groups(), compose_train, ["model"])

@@ -1,4 +1,6 @@
-"""Grids and searches on a real Slurm of one node (tests/cluster/slurm); scancel, kills, a requeue."""
+"""Grids and searches on a real Slurm of one node (tests/cluster/slurm); scancel, kills, a
+requeue.
+"""
 
 import csv
 import os
@@ -81,7 +83,11 @@ def test_a_grid_of_four_completes_and_threads_follow_the_cpus_given(start):
     done = wait(start(*QUICK, "model=sgd,rf", "augment=none,shift"))
     assert done.returncode == 0, done.stderr
     assert done.stdout == "sweep\n"
-    arrays = {path.name.split("_")[0] for path in (start.home / "sweep" / ".submitit").iterdir() if "_" in path.name}
+    arrays = {
+        path.name.split("_")[0]
+        for path in (start.home / "sweep" / ".submitit").iterdir()
+        if "_" in path.name
+    }
     assert len(arrays) == 2  # MaxArraySize is 3 there
     runs = find_runs(start.home / "sweep")
     assert [run.state for run in runs] == ["completed"] * 4
@@ -92,7 +98,9 @@ def test_a_grid_of_four_completes_and_threads_follow_the_cpus_given(start):
 
 def test_of_a_grid_the_others_go_on_when_one_fails_and_one_is_cancelled(start):
     process = start(*QUICK, "model.n_estimators=10,-1,5000,11")
-    cancelled = until(lambda: [s for run, s in running(start.home / "sweep") if run.path.name == "2"])
+    cancelled = until(
+        lambda: [s for run, s in running(start.home / "sweep") if run.path.name == "2"]
+    )
     subprocess.run(["scancel", job_of(cancelled[0])], check=True)
     done = wait(process)
     assert done.returncode == 1
@@ -105,7 +113,12 @@ def test_of_a_grid_the_others_go_on_when_one_fails_and_one_is_cancelled(start):
 
 
 def test_a_search_survives_scancel_and_a_killed_process(start):
-    words = ["model=rf", "model.max_features=interval(0.05,0.5)", "search=random", "search.n_trials=12"]
+    words = [
+        "model=rf",
+        "model.max_features=interval(0.05,0.5)",
+        "search=random",
+        "search.n_trials=12",
+    ]
     process = start(*QUICK, *words, "search.n_jobs=4", "model.n_estimators=300")
     sweep = start.home / "sweep"
     first, cancelled = until(lambda: running(sweep))[0]
@@ -125,7 +138,9 @@ def test_a_search_survives_scancel_and_a_killed_process(start):
 
 def test_a_job_that_slurm_starts_again_takes_its_folder_again(start):
     process = start(*QUICK, "model.n_estimators=2000,10")
-    run, status = until(lambda: [found for found in running(start.home / "sweep") if found[0].path.name == "0"])[0]
+    run, status = until(
+        lambda: [found for found in running(start.home / "sweep") if found[0].path.name == "0"]
+    )[0]
     subprocess.run(["scontrol", "requeue", job_of(status)], check=True)
     done = wait(process)
     assert done.returncode == 0, done.stderr
@@ -155,7 +170,14 @@ def test_the_jobs_end_with_the_command_that_waits_for_them(start):
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_search_that_slurm_refuses_stops_and_the_corrected_command_resumes(start, n_jobs):
-    words = [*QUICK, "model=rf", "search=random", "search.n_trials=2", "search.refit=false", f"search.n_jobs={n_jobs}"]
+    words = [
+        *QUICK,
+        "model=rf",
+        "search=random",
+        "search.n_trials=2",
+        "search.refit=false",
+        f"search.n_jobs={n_jobs}",
+    ]
     done = wait(start(*words, "hydra.launcher.partition=nowhere"))
     assert done.returncode == 1
     assert "Slurm refused the job" in done.stderr

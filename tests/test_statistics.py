@@ -37,7 +37,8 @@ def test_wilson_of_97_percent_of_10_000_is_what_the_books_say():
 def test_mean_interval_covers_the_true_mean_as_often_as_it_says():
     rng = np.random.default_rng(0)
     hits = sum(
-        found.low <= 1.0 <= found.high for found in (mean_interval(rng.exponential(size=400)) for _ in range(1000))
+        found.low <= 1.0 <= found.high
+        for found in (mean_interval(rng.exponential(size=400)) for _ in range(1000))
     )
     assert 925 <= hits <= 975
 
@@ -56,20 +57,30 @@ def test_the_bootstrap_of_macro_f1_is_the_same_for_the_same_seed():
 
     def draw():
         rng = np.random.default_rng(7)
-        return bootstrap_confusion(confusion, lambda draws: precision_recall_f1(draws)[2].mean(-1), rng)
+        return bootstrap_confusion(
+            confusion, lambda draws: precision_recall_f1(draws)[2].mean(-1), rng
+        )
 
     assert draw() == draw()
 
 
-@pytest.mark.parametrize(("fixed", "broke"), [(0, 0), (1, 0), (5, 5), (80, 40), (3, 21), (400, 300), (4000, 1)])
+@pytest.mark.parametrize(
+    ("fixed", "broke"), [(0, 0), (1, 0), (5, 5), (80, 40), (3, 21), (400, 300), (4000, 1)]
+)
 def test_mcnemar_agrees_with_statsmodels(fixed, broke):
-    expected = statsmodels_mcnemar([[10_000, broke], [fixed, 100]], exact=True).pvalue if fixed + broke else 1.0
+    expected = (
+        statsmodels_mcnemar([[10_000, broke], [fixed, 100]], exact=True).pvalue
+        if fixed + broke
+        else 1.0
+    )
     assert float(mcnemar(fixed, broke)) == pytest.approx(expected, abs=1e-12, rel=1e-9)
 
 
 def test_wilson_agrees_with_statsmodels():
     found = wilson(9_705, 10_000)
-    assert (found.low, found.high) == pytest.approx(proportion_confint(9_705, 10_000, method="wilson"), abs=1e-12)
+    assert (found.low, found.high) == pytest.approx(
+        proportion_confint(9_705, 10_000, method="wilson"), abs=1e-12
+    )
 
 
 def test_holm_by_hand_and_against_statsmodels():
@@ -79,13 +90,18 @@ def test_holm_by_hand_and_against_statsmodels():
 
 
 @pytest.mark.parametrize(
-    ("fixed", "broke", "n"), [(80, 40, 10_000), (10, 0, 10_000), (300, 900, 5_000), (30, 25, 60), (5, 5, 10)]
+    ("fixed", "broke", "n"),
+    [(80, 40, 10_000), (10, 0, 10_000), (300, 900, 5_000), (30, 25, 60), (5, 5, 10)],
 )
 def test_the_exact_bootstrap_is_what_many_resamples_give(fixed, broke, n):
-    draws = np.random.default_rng(0).multinomial(n, [fixed / n, broke / n, 1 - (fixed + broke) / n], 200_000)
+    draws = np.random.default_rng(0).multinomial(
+        n, [fixed / n, broke / n, 1 - (fixed + broke) / n], 200_000
+    )
     expected = np.quantile(draws[:, 0] - draws[:, 1], [0.025, 0.975], method="inverted_cdf")
     found = difference_interval(fixed, broke, n)
-    assert np.array([found.low, found.high]) * n == pytest.approx(expected, abs=max(1, 0.01 * (fixed + broke) ** 0.5))
+    assert np.array([found.low, found.high]) * n == pytest.approx(
+        expected, abs=max(1, 0.01 * (fixed + broke) ** 0.5)
+    )
 
 
 def test_the_check_value_of_80_fixed_and_40_broken():
@@ -95,25 +111,35 @@ def test_the_check_value_of_80_fixed_and_40_broken():
 
 
 def test_few_discordant_pairs_get_the_interval_of_agresti_and_min():
-    found = difference_interval(6, 1, 100)  # by hand: 5/102 -+ 1.95996 sqrt(8/102 - (5/102)^2) / sqrt(102)
+    found = difference_interval(
+        6, 1, 100
+    )  # by hand: 5/102 -+ 1.95996 sqrt(8/102 - (5/102)^2) / sqrt(102)
     assert found.method == "agresti-min"
     assert (found.low, found.high) == pytest.approx((-0.0044905, 0.1025297), abs=1e-6)
 
 
-@pytest.mark.parametrize("shares", [(0.001, 0.001), (0.0005, 0.001), (0.004, 0.004), (0.012, 0.006)])
+@pytest.mark.parametrize(
+    "shares", [(0.001, 0.001), (0.0005, 0.001), (0.004, 0.004), (0.012, 0.006)]
+)
 def test_the_intervals_of_a_difference_cover_it_as_often_as_they_say(shares):
     n, fixed, broke = 10_000, *shares
     draws = np.random.default_rng(1).multinomial(n, [fixed, broke, 1 - fixed - broke], 20_000)
     pairs, counts = np.unique(draws[:, :2], axis=0, return_counts=True)
     intervals = [difference_interval(int(f), int(b), n) for f, b in pairs]
-    covered = [interval.low - 1e-12 <= fixed - broke <= interval.high + 1e-12 for interval in intervals]
+    covered = [
+        interval.low - 1e-12 <= fixed - broke <= interval.high + 1e-12 for interval in intervals
+    ]
     assert 0.935 <= np.average(covered, weights=counts) <= 0.965
 
 
 def test_the_score_interval_covers_an_accuracy_as_often_as_it_says():
     hits = np.random.default_rng(2).binomial(10_000, 0.97, 20_000)
     intervals = {int(h): wilson(int(h), 10_000) for h in np.unique(hits)}
-    assert 0.935 <= np.mean([intervals[int(h)].low <= 0.97 <= intervals[int(h)].high for h in hits]) <= 0.965
+    assert (
+        0.935
+        <= np.mean([intervals[int(h)].low <= 0.97 <= intervals[int(h)].high for h in hits])
+        <= 0.965
+    )
 
 
 @pytest.mark.parametrize("runs", [1, 10])
@@ -147,7 +173,11 @@ def test_the_number_of_seeds_agrees_with_the_power_of_the_t_test(effect):
 
 
 def test_no_number_of_seeds_settles_what_does_not_differ():
-    assert (seeds_needed(0.0, 1.0), seeds_needed(0.001, 1.0), seeds_needed(0.1, 0.0)) == (None, None, 2)
+    assert (seeds_needed(0.0, 1.0), seeds_needed(0.001, 1.0), seeds_needed(0.1, 0.0)) == (
+        None,
+        None,
+        2,
+    )
 
 
 def test_paired_t_agrees_with_scipy():
@@ -158,7 +188,9 @@ def test_paired_t_agrees_with_scipy():
 
 def test_the_correction_for_resampled_splits_by_hand():
     d = np.array([1.0, 2.0, 3.0])  # t = 2 / sqrt((1/3 + 1/6) * 1), two degrees of freedom
-    assert paired_t(d, overlap=1 / 6) == pytest.approx(2 * t_distribution.sf(2 * 2**0.5, 2), abs=1e-12)
+    assert paired_t(d, overlap=1 / 6) == pytest.approx(
+        2 * t_distribution.sf(2 * 2**0.5, 2), abs=1e-12
+    )
     found = mean_interval(d, overlap=1 / 6)
     assert found.high == pytest.approx(2 + t_distribution.ppf(0.975, 2) / 2**0.5, abs=1e-9)
 
@@ -173,8 +205,16 @@ def test_seeds_of_equal_recipes_rarely_seem_to_differ(seeds, scatter):
 def test_the_bootstrap_of_cells_agrees_with_that_of_counts():
     rng = np.random.default_rng(0)
     label = rng.integers(0, 5, 3_000)
-    a, b = (np.where(rng.random(3_000) < share, rng.integers(0, 5, 3_000), label) for share in (0.2, 0.1))
-    found = bootstrap_differences(label, a, b, 5, lambda c: np.trace(c, axis1=1, axis2=2) / 3_000, rng)
-    fixed, broke = int(((a != label) & (b == label)).sum()), int(((a == label) & (b != label)).sum())
+    a, b = (
+        np.where(rng.random(3_000) < share, rng.integers(0, 5, 3_000), label)
+        for share in (0.2, 0.1)
+    )
+    found = bootstrap_differences(
+        label, a, b, 5, lambda c: np.trace(c, axis1=1, axis2=2) / 3_000, rng
+    )
+    fixed, broke = (
+        int(((a != label) & (b == label)).sum()),
+        int(((a == label) & (b != label)).sum()),
+    )
     expected = difference_interval(fixed, broke, 3_000)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.002)

@@ -1,4 +1,6 @@
-"""The command line as a person or a script meets it: a process of its own, its streams, its exit status, its folder."""
+"""The command line as a person or a script meets it: a process of its own, its streams, its exit
+status, its folder.
+"""
 
 import csv
 import hashlib
@@ -63,9 +65,18 @@ def test_a_run_leaves_every_file_and_prints_its_folder_alone(finish):
     assert run.state == "completed"
     assert run.metrics["test"]["accuracy"] > 0.85
     assert run.metrics["data"]["n_val"] == 200
-    assert set(run.metrics["time"]) >= {"load_s", "augment_s", "fit_s", "predict_s", "total_s", "predict_us_per_image"}
+    assert set(run.metrics["time"]) >= {
+        "load_s",
+        "augment_s",
+        "fit_s",
+        "predict_s",
+        "total_s",
+        "predict_us_per_image",
+    }
     assert (
-        run.intervals["test.accuracy"]["low"] < run.metrics["test"]["accuracy"] < run.intervals["test.accuracy"]["high"]
+        run.intervals["test.accuracy"]["low"]
+        < run.metrics["test"]["accuracy"]
+        < run.intervals["test.accuracy"]["high"]
     )
 
 
@@ -92,7 +103,10 @@ def test_the_files_of_a_run_agree_with_each_other(finish):
 
 
 def test_the_same_command_gives_the_same_predictions_and_another_seed_others(finish):
-    folders = [finish.home / finish(*QUICK, "augment=affine", f"seed={seed}").stdout.strip() for seed in (0, 0, 1)]
+    folders = [
+        finish.home / finish(*QUICK, "augment=affine", f"seed={seed}").stdout.strip()
+        for seed in (0, 0, 1)
+    ]
     first, again, other = (Run(folder).predictions("test") for folder in folders)
     np.testing.assert_array_equal(first.probability, again.probability)
     assert (first.probability != other.probability).any()
@@ -102,7 +116,9 @@ def test_the_same_command_gives_the_same_predictions_and_another_seed_others(fin
 def test_verify_agrees_with_a_run_and_notices_a_change(finish):
     folder = finish.home / finish(*QUICK).stdout.strip()
     done = finish("latest", module="verify")
-    assert (done.returncode, done.stdout) == (0, "same data, same predictions, same metrics\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "same data, same predictions, same metrics\n"), (
+        done.stderr
+    )
     config = folder / ".hydra" / "config.yaml"
     config.write_text(config.read_text().replace("n_estimators: 10", "n_estimators: 11"))
     done = finish(str(folder), module="verify")
@@ -123,7 +139,9 @@ def test_a_grid_survives_a_failed_job_and_says_so(finish):
 def test_a_grid_extracts_shared_features_once(finish):
     done = finish("-m", *DIGITS, "model=sgd", "model.alpha=1e-5,1e-6,1e-4")
     assert done.returncode == 0, done.stderr
-    logs = [(run.path / "train.log").read_text() for run in find_runs(finish.home / done.stdout.strip())]
+    logs = [
+        (run.path / "train.log").read_text() for run in find_runs(finish.home / done.stdout.strip())
+    ]
     assert ["features " in log for log in logs] == [True, False, False]
 
 
@@ -175,7 +193,11 @@ def test_four_runs_at_once_get_four_folders(start):
     assert len(set(folders)) == 4
     for seed, folder in enumerate(folders):
         run = Run(folder)
-        assert (run.state, run.config["seed"], f"seed={seed}" in run.status.argv) == ("completed", seed, True)
+        assert (run.state, run.config["seed"], f"seed={seed}" in run.status.argv) == (
+            "completed",
+            seed,
+            True,
+        )
 
 
 def started_fit(start):
@@ -184,7 +206,9 @@ def started_fit(start):
     log = start.home / "long" / "train.log"
     deadline = time.monotonic() + 60
     while (
-        time.monotonic() < deadline and process.poll() is None and not (log.exists() and "features" in log.read_text())
+        time.monotonic() < deadline
+        and process.poll() is None
+        and not (log.exists() and "features" in log.read_text())
     ):
         time.sleep(0.05)
     assert process.poll() is None
@@ -211,7 +235,9 @@ def test_a_killed_run_reads_as_stale_at_once(start):
 
 
 def test_offline_auto_trains_on_the_bundled_digits_and_says_so_first_and_last(finish, monkeypatch):
-    monkeypatch.setenv("MNIST_EXP_MIRRORS", "http://127.0.0.1:9/")  # the discard port: nothing listens
+    monkeypatch.setenv(
+        "MNIST_EXP_MIRRORS", "http://127.0.0.1:9/"
+    )  # the discard port: nothing listens
     monkeypatch.setenv("MNIST_EXP_DATA", str(finish.home / "data"))
     done = finish("n_jobs=1", "model.n_estimators=10")
     assert done.returncode == 0, done.stderr
@@ -221,7 +247,9 @@ def test_offline_auto_trains_on_the_bundled_digits_and_says_so_first_and_last(fi
     assert Run(finish.home / done.stdout.strip()).config["dataset"]["name"] == "digits"
     done = finish("-m", "n_jobs=1", "model.n_estimators=10,11")
     assert done.returncode == 0, done.stderr
-    assert {run.config["dataset"]["name"] for run in find_runs(finish.home / done.stdout.strip())} == {"digits"}
+    assert {
+        run.config["dataset"]["name"] for run in find_runs(finish.home / done.stdout.strip())
+    } == {"digits"}
 
 
 def test_offline_mnist_is_refused_with_the_two_ways_out(finish, monkeypatch):
@@ -241,6 +269,8 @@ def test_help_lists_the_choices_and_starts_no_heavy_import(finish):
         assert choice in done.stdout
     code = "import sys, mnist_exp.train; print({'sklearn', 'scipy', 'matplotlib', 'PIL'} & set(sys.modules))"
     assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+        ).stdout
         == "set()\n"
     )

@@ -1,1 +1,3 @@
-"""Launchers of Hydra: processes of one machine (joblib) and jobs of Slurm (submitit), with failures told apart."""
+"""Launchers of Hydra: processes of one machine (joblib) and jobs of Slurm (submitit), with failures
+told apart.
+"""

@@ -1,6 +1,8 @@
-"""hydra-joblib-launcher's jobs on as many of joblib's processes as there are jobs, the cpus divided among them.
+"""Hydra-joblib-launcher's jobs on as many of joblib's processes as there are jobs, the cpus divided
+among them.
 
-They are had without joblib.Parallel, which kills them when it is interrupted, before their runs can say so.
+They are had without joblib.Parallel, which kills them when it is interrupted, before their runs can
+say so.
 """
 
 import logging
@@ -39,7 +41,9 @@ class Processes(JoblibLauncher):
         super().__init__(n_jobs=n_jobs)
         self._wanted = n_jobs
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
         """Run the jobs; all of them are given up if one of the processes is killed."""
         assert self.config is not None  # noqa: S101  (setup has been called)
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
@@ -48,7 +52,10 @@ class Processes(JoblibLauncher):
         n_processes = min(len(job_overrides), self._wanted or cpus())
         with divided(n_processes):
             pool = ProcessPoolExecutor(n_processes)
-            context, state = (self.hydra_context, self.config, self.task_function), Singleton.get_state()
+            context, state = (
+                (self.hydra_context, self.config, self.task_function),
+                Singleton.get_state(),
+            )
             for number, overrides in enumerate(job_overrides, initial_job_idx):
                 log.info("#%d %s", number, " ".join(filter_overrides(overrides)))
             jobs = [
@@ -73,7 +80,9 @@ def _job(*arguments: Any) -> JobReturn:
     """What a process of the pool does, job by job; once it was told to stop, it begins no other."""
     if _stopped.is_set():
         raise Terminated
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C comes as SIGTERM from the command, once
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # a terminal's Ctrl-C comes as SIGTERM from the command, once
     raise_on_sigterm()
     try:
         result: JobReturn = execute_job(*arguments)
@@ -86,7 +95,9 @@ def _job(*arguments: Any) -> JobReturn:
 
 
 def _stop(jobs: "Sequence[Future[JobReturn]]", folder: Path) -> None:
-    """Have the jobs at work close their runs; only a process that is in a job knows what SIGTERM means."""
+    """Have the jobs at work close their runs; only a process that is in a job knows what SIGTERM
+    means.
+    """
     for job in jobs:
         job.cancel()
     told = set()

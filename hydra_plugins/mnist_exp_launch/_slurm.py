@@ -1,4 +1,6 @@
-"""hydra-submitit-launcher where no job's end hides another's: each comes back with its result or Slurm's reason."""
+"""Hydra-submitit-launcher where no job's end hides another's: each comes back with its result or
+Slurm's reason.
+"""
 
 import logging
 import re
@@ -22,9 +24,15 @@ from mnist_exp.runs import Run, redact
 
 log = logging.getLogger(__name__)
 
-COMMON = frozenset(OmegaConf.structured(BaseQueueConf).keys())  # submitit's own names; the rest is Slurm's
+COMMON = frozenset(
+    OmegaConf.structured(BaseQueueConf).keys()
+)  # submitit's own names; the rest is Slurm's
 POLL_SECONDS = 60  # at most, between two looks at how the jobs are
-OWN_FAULT = ("TIMEOUT", "OUT_OF_MEMORY", "DEADLINE")  # to run such a job again would end in the same way
+OWN_FAULT = (
+    "TIMEOUT",
+    "OUT_OF_MEMORY",
+    "DEADLINE",
+)  # to run such a job again would end in the same way
 
 
 class Jobs(SlurmLauncher):
@@ -42,20 +50,26 @@ class Jobs(SlurmLauncher):
         result: JobReturn = super().__call__(*arguments)
         return result
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
         """Submit the jobs and wait for all of them; what interrupts that cancels them."""
         jobs = self._submit(job_overrides, initial_job_idx)
         try:
             return [
                 self._outcome(job, list(overrides), number)
-                for number, (job, overrides) in enumerate(zip(jobs, job_overrides, strict=True), initial_job_idx)
+                for number, (job, overrides) in enumerate(
+                    zip(jobs, job_overrides, strict=True), initial_job_idx
+                )
             ]
         except BaseException:
             for job in jobs:
                 job.cancel(check=False)
             raise
 
-    def _submit(self, job_overrides: Sequence[Sequence[str]], first: int) -> "Sequence[submitit.Job[JobReturn]]":
+    def _submit(
+        self, job_overrides: Sequence[Sequence[str]], first: int
+    ) -> "Sequence[submitit.Job[JobReturn]]":
         parameters = dict(self.params)
         folder = Path(parameters.pop("submitit_folder")).absolute()
         retries = parameters.pop("max_num_timeout")
@@ -79,10 +93,14 @@ class Jobs(SlurmLauncher):
                 job.cancel(check=False)
             raise LaunchRefused(f"Slurm refused the job: {error}") from error
         for job, call in zip(jobs, calls, strict=True):
-            log.info("Slurm job %s: #%d %s", job.job_id, call[2], " ".join(filter_overrides(call[0])))
+            log.info(
+                "Slurm job %s: #%d %s", job.job_id, call[2], " ".join(filter_overrides(call[0]))
+            )
         return jobs
 
-    def _outcome(self, job: "submitit.Job[JobReturn]", overrides: list[str], number: int) -> JobReturn:
+    def _outcome(
+        self, job: "submitit.Job[JobReturn]", overrides: list[str], number: int
+    ) -> JobReturn:
         job.wait()
         error = job.exception()
         if error is None:
@@ -90,7 +108,9 @@ class Jobs(SlurmLauncher):
             returned: object = result._return_value
             if not isinstance(returned, UncompletedJobError):
                 return result
-            failure: Exception = UserError(f"Slurm job {job.job_id}: the time limit is near; {_way_out('TIMEOUT')}")
+            failure: Exception = UserError(
+                f"Slurm job {job.job_id}: the time limit is near; {_way_out('TIMEOUT')}"
+            )
         elif isinstance(error, FailedJobError):
             failure = UserError(f"Slurm job {job.job_id}: {error}")
         else:
@@ -123,9 +143,15 @@ def _failure(job_id: str) -> Exception:
     command = ["sacct", "-X", "-n", "-P", "-o", "State,ExitCode", "-j", job_id]
     told = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     state, _, code = told.partition("|")
-    reason = f"Slurm job {job_id}: {state or 'gone, and sacct knows nothing of it'}" + (f" ({code})" if code else "")
+    reason = f"Slurm job {job_id}: {state or 'gone, and sacct knows nothing of it'}" + (
+        f" ({code})" if code else ""
+    )
     return UserError(f"{reason}; {_way_out(state)}") if state in OWN_FAULT else JobLost(reason)
 
 
 def _way_out(state: str) -> str:
-    return "raise hydra.launcher.mem_gb" if state == "OUT_OF_MEMORY" else "raise hydra.launcher.timeout_min"
+    return (
+        "raise hydra.launcher.mem_gb"
+        if state == "OUT_OF_MEMORY"
+        else "raise hydra.launcher.timeout_min"
+    )

@@ -1,4 +1,6 @@
-"""The classes that Hydra finds; the launchers behind them come with an extra, and are imported when one is used."""
+"""The classes that Hydra finds; the launchers behind them come with an extra, and are imported when
+one is used.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,14 +17,20 @@ class MnistJoblibLauncher(Launcher):
     def __init__(self, **parameters: Any) -> None:
         self._parameters = parameters
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
         """Make the launcher behind this one."""
         from hydra_plugins.mnist_exp_launch._joblib import Processes
 
         self._launcher = Processes(**self._parameters)
-        self._launcher.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self._launcher.setup(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
         """Run the jobs; what one raised is in its result."""
         return self._launcher.launch(job_overrides, initial_job_idx)
 
@@ -33,13 +41,19 @@ class MnistSlurmLauncher(Launcher):
     def __init__(self, **parameters: Any) -> None:
         self._parameters = parameters
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
         """Make the launcher behind this one."""
         from hydra_plugins.mnist_exp_launch._slurm import Jobs
 
         self._launcher = Jobs(**self._parameters)
-        self._launcher.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self._launcher.setup(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
         """Run the jobs; what one raised, or what Slurm says of its end, is in its result."""
         return self._launcher.launch(job_overrides, initial_job_idx)

@@ -12,7 +12,9 @@ from omegaconf import MISSING
 
 @dataclass
 class Sampler:
-    """A sampler of Optuna, made anew for every trial with a seed of its own: a resumed search repeats nothing."""
+    """A sampler of Optuna, made anew for every trial with a seed of its own: a resumed search
+    repeats nothing.
+    """
 
     _target_: str = MISSING
     _partial_: bool = True
@@ -28,7 +30,9 @@ class Random(Sampler):
 
 @dataclass
 class Tpe(Sampler):
-    """Tree-structured Parzen estimator; `group` models each branch of a conditional space alone (null: if it may)."""
+    """Tree-structured Parzen estimator; `group` models each branch of a conditional space alone
+    (null: if it may).
+    """
 
     _target_: str = "optuna.samplers.TPESampler"
     n_startup_trials: int = 10
@@ -75,7 +79,9 @@ class Gp(Sampler):
 
 @dataclass
 class Qmc(Sampler):
-    """Quasi-random points, more even than random ones; numbers only, everything else is drawn at random."""
+    """Quasi-random points, more even than random ones; numbers only, everything else is drawn at
+    random.
+    """
 
     _target_: str = "optuna.samplers.QMCSampler"
     qmc_type: str = "sobol"
@@ -124,12 +130,18 @@ class MnistOptuna:
     pruner: str = "none"  # median, hyperband, wilcoxon
     default_first: bool = False  # trial 0 is the configuration as it stands
     typed: bool = False  # an interval over a key that holds a whole number means whole numbers
-    spaces: Any = field(default_factory=list)  # where groups lie in the configuration whose own `space` is searched
+    spaces: Any = field(
+        default_factory=list
+    )  # where groups lie in the configuration whose own `space` is searched
     report: bool = False  # figures and a page in the sweep folder
     refit: bool = False  # run the winner once more, as `best/`
     only_trials: list[str] = field(default_factory=list)  # keys that the refit leaves out
-    not_repeated: list[str] = field(default_factory=list)  # keys that the command told for the winner leaves out
-    not_compared: list[str] = field(default_factory=list)  # keys that may differ when a search is resumed
+    not_repeated: list[str] = field(
+        default_factory=list
+    )  # keys that the command told for the winner leaves out
+    not_compared: list[str] = field(
+        default_factory=list
+    )  # keys that may differ when a search is resumed
     metric: Any = None  # what the values are called
     plan: bool = False  # print what would be done, and start nothing
 

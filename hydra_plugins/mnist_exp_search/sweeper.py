@@ -1,4 +1,6 @@
-"""The class that Hydra finds; it hands everything to mnist_exp.search, imported only when a search runs."""
+"""The class that Hydra finds; it hands everything to mnist_exp.search, imported only when a search
+runs.
+"""
 
 import sys
 from typing import Any
@@ -17,7 +19,9 @@ class MnistOptunaSweeper(Sweeper):
     def __init__(self, **settings: Any) -> None:
         self.settings = settings
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
         """Keep what a trial needs."""
         from mnist_exp.search.sweep import Application, which_configuration
 
@@ -25,7 +29,9 @@ class MnistOptunaSweeper(Sweeper):
         self.application = Application(hydra_context, task_function, config, which)
 
     def sweep(self, arguments: list[str]) -> None:
-        """Search until the budget is spent; a user's mistake leaves as a message without a traceback."""
+        """Search until the budget is spent; a user's mistake leaves as a message without a
+        traceback.
+        """
         from mnist_exp.search.settings import Settings
         from mnist_exp.search.sweep import search
 

@@ -1,1 +1,4 @@
-"""The demo's page: a canvas, what runs read in it, and why. Only `page` and `canvas` know Gradio."""
+"""The demo's page: a canvas, what runs read in it, and why.
+
+Only `page` and `canvas` know Gradio.
+"""

@@ -1,4 +1,6 @@
-"""Why a model answered as it did: what mattered, which training images are near, which of its mistakes look alike."""
+"""Why a model answered as it did: what mattered, which training images are near, which of its
+mistakes look alike.
+"""
 
 import threading
 from dataclasses import dataclass
@@ -33,7 +35,9 @@ class Explainer:
 
     @property
     def mistakes(self) -> Mistakes | None:
-        """The model's mistakes on its test set, the most confident first; None where predictions or data are gone."""
+        """The model's mistakes on its test set, the most confident first; None where predictions or
+        data are gone.
+        """
         with self._lock:
             return self._mistakes
 
@@ -54,14 +58,21 @@ class Explainer:
     def alike(self, answer: Answer, count: int = 6) -> NDArray[np.intp]:
         """Positions of the mistakes most like a picture."""
         neighbours = self.reader.neighbours
-        if answer.image is None or self.mistakes is None or neighbours is None or not len(self.mistakes.images):
+        if (
+            answer.image is None
+            or self.mistakes is None
+            or neighbours is None
+            or not len(self.mistakes.images)
+        ):
             return np.empty(0, np.intp)
         return neighbours.rank(answer.image, self.mistakes.images)[:count]
 
     def importance(self, answer: Answer) -> NDArray[np.float64] | None:
-        """How much the model's score for its class falls when a patch is blanked (h, w); None without scores.
+        """How much the model's score for its class falls when a patch is blanked (h, w); None
+        without scores.
 
-        Negative where the ink speaks against the class. Zeiler and Fergus (2014), with the background as the patch.
+        Negative where the ink speaks against the class. Zeiler and Fergus (2014), with the
+        background as the patch.
         """
         if answer.image is None or answer.guess is None:
             return None
@@ -71,7 +82,9 @@ class Explainer:
 def occlusion(reader: Reader, image: Ink, label: int) -> NDArray[np.float64] | None:
     """The mean, over the patches that cover a pixel, of what blanking the patch costs."""
     height, width = image.shape
-    corners = [(y, x) for y in range(1 - PATCH, height, STEP) for x in range(1 - PATCH, width, STEP)]
+    corners = [
+        (y, x) for y in range(1 - PATCH, height, STEP) for x in range(1 - PATCH, width, STEP)
+    ]
     spans = [(slice(max(0, y), y + PATCH), slice(max(0, x), x + PATCH)) for y, x in corners]
     spans = [span for span in spans if image[span].any()]
     blanked = np.repeat(image[None], len(spans) + 1, axis=0)

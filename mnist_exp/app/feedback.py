@@ -1,4 +1,6 @@
-"""Corrections by visitors who opted in: pictures in a folder per class, as `dataset=feedback` reads them, and lines."""
+"""Corrections by visitors who opted in: pictures in a folder per class, as `dataset=feedback` reads
+them, and lines.
+"""
 
 import json
 import threading
@@ -21,24 +23,39 @@ MAX_PICTURES = 5_000
 
 
 class Feedback:
-    """The folder of corrections; names in it are made here, and classes come from the model's list."""
+    """The folder of corrections; names in it are made here, and classes come from the model's
+    list.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.Lock()
 
-    def save(self, ink: Ink, label: object, classes: tuple[str, ...], answer: Answer, model: str) -> Path:
-        """Keep a drawing under the class that it should have been given; UserError if there is no room or no class."""
-        if not isinstance(label, str) or label not in classes or Path(label).name != label or label.startswith("."):
+    def save(
+        self, ink: Ink, label: object, classes: tuple[str, ...], answer: Answer, model: str
+    ) -> Path:
+        """Keep a drawing under the class that it should have been given; UserError if there is no
+        room or no class.
+        """
+        if (
+            not isinstance(label, str)
+            or label not in classes
+            or Path(label).name != label
+            or label.startswith(".")
+        ):
             raise UserError("choose what it should have been")
         if answer.image is None:
-            raise UserError("correct one digit at a time" if answer.digits else "draw a digit first")
+            raise UserError(
+                "correct one digit at a time" if answer.digits else "draw a digit first"
+            )
         with self._lock, self._refusal_named():
             self._check_room()
             path = self.folder / "pictures" / label / f"{uuid4().hex}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-            paper = Image.fromarray(255 - np.pad(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 20))
+            paper = Image.fromarray(
+                255 - np.pad(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 20)
+            )
             write_atomic(path, lambda temporary: paper.save(temporary, "PNG"))
             self._note(path, label, answer, model)
         return path

@@ -6,9 +6,15 @@ from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-for _name in [name for name in os.environ if name.startswith("GRADIO_") and name != "GRADIO_TEMP_DIR"]:
-    del os.environ[_name]  # some win over what `serve` says: GRADIO_ALLOWED_PATHS over a list that is empty
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # no request leaves the machine; it is read when gradio is imported
+for _name in [
+    name for name in os.environ if name.startswith("GRADIO_") and name != "GRADIO_TEMP_DIR"
+]:
+    del os.environ[
+        _name
+    ]  # some win over what `serve` says: GRADIO_ALLOWED_PATHS over a list that is empty
+os.environ["GRADIO_ANALYTICS_ENABLED"] = (
+    "False"  # no request leaves the machine; it is read when gradio is imported
+)
 
 import gradio as gr
 from starlette.middleware import Middleware
@@ -18,7 +24,7 @@ from mnist_exp.app.explanation import Explainer
 from mnist_exp.app.feedback import Feedback
 from mnist_exp.app.pictures import as_drawing, drawing_ink
 from mnist_exp.app.server import Guard, tame
-from mnist_exp.app.shelf import MAX_LOADED, Shelf, describe
+from mnist_exp.app.loaded_runs import MAX_LOADED, Shelf, describe
 from mnist_exp.errors import UserError
 from mnist_exp.handwriting import as_prepared, photo_to_ink, read_image
 from mnist_exp.recognition import Answer, Reader
@@ -49,14 +55,19 @@ def told(function: Callable[P, T]) -> Callable[P, T]:
 def canvas_component() -> gr.HTML:
     """Strokes by mouse, touch or pen; its value is a PNG in a data URI, "" for an empty one.
 
-    Neither this nor `picture_component` is a class: Gradio writes a stub file beside the module of every subclass.
+    Neither this nor `picture_component` is a class: Gradio writes a stub file beside the module of
+    every subclass.
     """
-    html, css, js = ((HERE / f"canvas.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js"))
+    html, css, js = (
+        (HERE / f"canvas.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
+    )
     return gr.HTML("", html_template=html, css_template=css, js_on_load=js, elem_id="canvas")
 
 
 def picture_component(**options: Any) -> gr.Image:
-    """An uploaded picture, handed on as the path where it was stored: Gradio would decode it without bounds."""
+    """An uploaded picture, handed on as the path where it was stored: Gradio would decode it
+    without bounds.
+    """
     picture = gr.Image(type="filepath", **options)
     picture.preprocess = lambda payload: getattr(payload, "path", None)  # type: ignore[method-assign]
     return picture
@@ -79,10 +90,15 @@ class Demo:
         explainer.reader.neighbours  # noqa: B018  (building it is the point)
         explainer.mistakes  # noqa: B018
 
-    def _readings(self, drawing: object, names: tuple[object, object]) -> list[tuple[Reader, str, Answer]]:
+    def _readings(
+        self, drawing: object, names: tuple[object, object]
+    ) -> list[tuple[Reader, str, Answer]]:
         ink = drawing_ink(drawing)
         readers = {str(name): self.shelf.reader(name) for name in names if name or name is names[0]}
-        return [(reader, describe(reader.run, name), reader.read_ink(ink)) for name, reader in readers.items()]
+        return [
+            (reader, describe(reader.run, name), reader.read_ink(ink))
+            for name, reader in readers.items()
+        ]
 
     @told
     def read(self, drawing: object, first: object, second: object) -> str:
@@ -93,7 +109,9 @@ class Demo:
     def explain(self, drawing: object, first: object, second: object) -> tuple[str, str]:
         """The reasons, and no thanks any more for the correction of another drawing."""
         found = self._readings(drawing, (first, second))
-        return views.reasons([(self._explainer(reader), title, answer) for reader, title, answer in found]), ""
+        return views.reasons(
+            [(self._explainer(reader), title, answer) for reader, title, answer in found]
+        ), ""
 
     @told
     def put(self, path: object) -> str:
@@ -135,7 +153,9 @@ class Demo:
 
     @told
     def predict(self, path: object) -> dict[str, Any]:
-        """What `mnist_exp.predict --json` prints for one picture, read by the model that the demo started with."""
+        """What `mnist_exp.predict --json` prints for one picture, read by the model that the demo
+        started with.
+        """
         image = read_image(Path(_stored(path)), "the picture")
         return self.shelf.reader(self.first).read(image).as_json(Path(_stored(path)).name)
 
@@ -148,8 +168,14 @@ def _stored(path: object) -> str:
 
 def build_page(demo: Demo) -> gr.Blocks:
     """Lay out the components and tie them to the events."""
-    classes = demo.shelf.runs()[demo.first].model_card["classes"]  # the model itself is loaded once the port answers
-    quick: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last", "concurrency_limit": AT_ONCE}
+    classes = demo.shelf.runs()[demo.first].model_card[
+        "classes"
+    ]  # the model itself is loaded once the port answers
+    quick: dict[str, Any] = {
+        "show_progress": "hidden",
+        "trigger_mode": "always_last",
+        "concurrency_limit": AT_ONCE,
+    }
     quick |= {"api_visibility": "private"}
     page = gr.Blocks(title="Draw a digit", analytics_enabled=False, delete_cache=(600, 600))
     with page:
@@ -161,20 +187,29 @@ def build_page(demo: Demo) -> gr.Blocks:
             with gr.Column(scale=5, min_width=260):
                 canvas = canvas_component()
                 with gr.Accordion("Upload a picture", open=False):
-                    upload = picture_component(show_label=False, sources=["upload", "clipboard"], height=180)
+                    upload = picture_component(
+                        show_label=False, sources=["upload", "clipboard"], height=180
+                    )
                 with gr.Accordion("Try what it got wrong", open=False) as wrong:
                     script = (HERE / "examples.js").read_text(encoding="utf-8")
                     tries = gr.HTML("", js_on_load=script, elem_id="examples")
             with gr.Column(scale=6, min_width=260):
                 answer = gr.HTML(views.cards([]) + views.EMPTY, elem_id="answer")
                 with gr.Row():
-                    first = gr.Dropdown(demo.choices(), value=demo.first, label="Model", elem_id="first")
+                    first = gr.Dropdown(
+                        demo.choices(), value=demo.first, label="Model", elem_id="first"
+                    )
                     second = gr.Dropdown(
-                        [("none", NONE), *demo.choices()], value=NONE, label="Beside it", elem_id="second"
+                        [("none", NONE), *demo.choices()],
+                        value=NONE,
+                        label="Beside it",
+                        elem_id="second",
                     )
         why = gr.HTML("", elem_id="why")
         with gr.Accordion("Was it wrong? Teach it", open=False):
-            agreed = gr.Checkbox(False, label=f"Keep my corrections, as pictures in {demo.feedback.folder}")
+            agreed = gr.Checkbox(
+                False, label=f"Keep my corrections, as pictures in {demo.feedback.folder}"
+            )
             with gr.Row():
                 label = gr.Dropdown(list(classes), label="It should have been", value=None)
                 keep = gr.Button("Keep this drawing")
@@ -182,7 +217,9 @@ def build_page(demo: Demo) -> gr.Blocks:
         asked = [canvas, first, second]
         # One event for all that changes the answer: of several, one that began earlier might end last.
         gr.on([canvas.input, first.input, second.input], demo.read, asked, answer, **quick)
-        gr.on([canvas.select, first.input, second.input], demo.explain, asked, [why, thanks], **quick)
+        gr.on(
+            [canvas.select, first.input, second.input], demo.explain, asked, [why, thanks], **quick
+        )
         first.input(demo.examples, first, tries, **quick)
         first.input(demo.labels, first, label, **quick)
         upload.upload(demo.put, upload, canvas, **quick)
@@ -206,8 +243,12 @@ def _endpoint(demo: Demo) -> None:
     button.click(demo.predict, image, result, api_name="predict", concurrency_limit=AT_ONCE)
 
 
-def serve(demo: Demo, host: str, port: int | None, auth: tuple[str, str] | None, block: bool = True) -> gr.Blocks:
-    """Build the page and answer on a port; what GRADIO_* variables could change is said outright."""
+def serve(
+    demo: Demo, host: str, port: int | None, auth: tuple[str, str] | None, block: bool = True
+) -> gr.Blocks:
+    """Build the page and answer on a port; what GRADIO_* variables could change is said
+    outright.
+    """
     tame()
     page = build_page(demo)
     page.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE, api_open=False)
@@ -231,7 +272,9 @@ def serve(demo: Demo, host: str, port: int | None, auth: tuple[str, str] | None,
         strict_cors=True,
         state_session_capacity=1000,
         footer_links=["api"],
-        theme=gr.themes.Default(primary_hue="orange", font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+        theme=gr.themes.Default(
+            primary_hue="orange", font=["system-ui", "sans-serif"], font_mono=["monospace"]
+        ),
         css_paths=[HERE / "page.css"],
         app_kwargs={"middleware": [Middleware(Guard)]},
         prevent_thread_lock=True,

@@ -17,7 +17,9 @@ _PREFIX = "data:image/png;base64,"
 
 
 def drawing_ink(value: object) -> Ink:
-    """The ink (h, w) of a canvas: the alpha channel of a PNG in a data URI; UserError for whatever is none."""
+    """The ink (h, w) of a canvas: the alpha channel of a PNG in a data URI; UserError for whatever
+    is none.
+    """
     if not value:
         return np.zeros((HEIGHT, WIDTH), np.uint8)
     if not isinstance(value, str) or not value.startswith(_PREFIX):
@@ -35,7 +37,11 @@ def drawing_ink(value: object) -> Ink:
 
 
 def _png(content: bytes) -> bytes:
-    if not content.startswith(b"\x89PNG\r\n\x1a\n") or content[12:16] != b"IHDR" or len(content) < 33:
+    if (
+        not content.startswith(b"\x89PNG\r\n\x1a\n")
+        or content[12:16] != b"IHDR"
+        or len(content) < 33
+    ):
         raise UserError("the drawing is not a PNG")
     return content
 
@@ -46,7 +52,10 @@ def as_drawing(ink: NDArray[np.uint8]) -> str:
     scale = min((WIDTH - 40) / image.width, (HEIGHT - 40) / image.height)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     alpha = Image.new("L", (WIDTH, HEIGHT))
-    alpha.paste(image.resize(size, Image.Resampling.BICUBIC), ((WIDTH - size[0]) // 2, (HEIGHT - size[1]) // 2))
+    alpha.paste(
+        image.resize(size, Image.Resampling.BICUBIC),
+        ((WIDTH - size[0]) // 2, (HEIGHT - size[1]) // 2),
+    )
     canvas = Image.new("RGBA", (WIDTH, HEIGHT))
     canvas.putalpha(alpha)
     return data_uri(canvas)

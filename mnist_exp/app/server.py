@@ -1,4 +1,6 @@
-"""What stands between the page and strangers: limits on what is sent and fetched, one line instead of a traceback."""
+"""What stands between the page and strangers: limits on what is sent and fetched, one line instead
+of a traceback.
+"""
 
 import json
 import logging
@@ -29,7 +31,9 @@ class _TooLargeError(Exception):
 
 
 class Guard:
-    """ASGI middleware: 413 for a request that is too large or turns out to be, 400 for one that Gradio trips over."""
+    """ASGI middleware: 413 for a request that is too large or turns out to be, 400 for one that
+    Gradio trips over.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -80,9 +84,10 @@ async def _refuse(send: Send, status: int, reason: str) -> None:
 def tame() -> None:
     """Change three habits of Gradio for which there is no official switch.
 
-    It prints a traceback for every exception in an event, also for its own refusals of payloads: those get one line
-    here, and a reason for the client where there was none. Those of this package's code are defects, and keep theirs.
-    And it downloads what a payload names by its address, without bounds.
+    It prints a traceback for every exception in an event, also for its own refusals of payloads:
+    those get one line here, and a reason for the client where there was none. Those of this
+    package's code are defects, and keep theirs. And it downloads what a payload names by its
+    address, without bounds.
     """
     quiet = SimpleNamespace(print_exc=_print_refusal, format_exc=traceback.format_exc)
     for module in (gradio.queueing, gradio.routes):
@@ -113,9 +118,13 @@ async def _fetch_nothing_later(*_: object, **__: object) -> NoReturn:
 def _print_refusal() -> None:
     error = sys.exception()
     frames = traceback.extract_tb(error.__traceback__) if error is not None else []
-    ours = {frame.filename for frame in frames if frame.filename.startswith(_OURS)} - {__file__}  # which only guards
+    ours = {frame.filename for frame in frames if frame.filename.startswith(_OURS)} - {
+        __file__
+    }  # which only guards
     if ours:
         traceback.print_exc()
         return
     text = str(error).partition("\n")[0]
-    log.warning("refused: %s: %s", type(error).__name__, text[:200].encode("ascii", "replace").decode())
+    log.warning(
+        "refused: %s: %s", type(error).__name__, text[:200].encode("ascii", "replace").decode()
+    )

@@ -29,10 +29,12 @@ def card(reader: Reader, title: str, answer: Answer) -> str:
         else f'<p class="read none" data-testid="read">{escape((answer.reason or "").partition(":")[0])}</p>'
     )
     parts = answer.digits or [answer]
-    inside = "".join(_seen(part, reader.classes) for part in parts) if answer.digits else _single(answer, reader)
-    return (
-        f'<section class="card">{said}{_remark(answer, reader)}{inside}<p class="model">{escape(title)}</p></section>'
+    inside = (
+        "".join(_seen(part, reader.classes) for part in parts)
+        if answer.digits
+        else _single(answer, reader)
     )
+    return f'<section class="card">{said}{_remark(answer, reader)}{inside}<p class="model">{escape(title)}</p></section>'
 
 
 def _remark(answer: Answer, reader: Reader) -> str:
@@ -40,12 +42,18 @@ def _remark(answer: Answer, reader: Reader) -> str:
         return f"<p>{len(answer.digits)} digits, read from left to right{_refused(answer)}.</p>"
     if answer.label is None and answer.guess is not None:
         nearest = escape(reader.classes[answer.guess])
-        return f"<p>Unlike what this model has learned. It would have to call it <b>{nearest}</b>.</p>"
+        return (
+            f"<p>Unlike what this model has learned. It would have to call it <b>{nearest}</b>.</p>"
+        )
     return ""
 
 
 def _refused(answer: Answer) -> str:
-    return "" if answer.label is not None else f"; {escape((answer.reason or '').partition(': ')[2])} is not one"
+    return (
+        ""
+        if answer.label is not None
+        else f"; {escape((answer.reason or '').partition(': ')[2])} is not one"
+    )
 
 
 def _single(answer: Answer, reader: Reader) -> str:
@@ -65,14 +73,20 @@ def _seen(answer: Answer, classes: tuple[str, ...]) -> str:
 
 
 def _bars(answer: Answer) -> str:
-    """Probabilities as shares of one, or margins, said to be none, between their smallest and largest."""
+    """Probabilities as shares of one, or margins, said to be none, between their smallest and
+    largest.
+    """
     if answer.probabilities is not None:
-        rows = [(name, value, f"{100 * value:.1f} %") for name, value in answer.probabilities.items()]
+        rows = [
+            (name, value, f"{100 * value:.1f} %") for name, value in answer.probabilities.items()
+        ]
         title = "Probability"
     elif answer.scores is not None:
         low, high = min(answer.scores.values()), max(answer.scores.values())
         span = (high - low) or 1.0
-        rows = [(name, (value - low) / span, f"{value:+.3g}") for name, value in answer.scores.items()]
+        rows = [
+            (name, (value - low) / span, f"{value:+.3g}") for name, value in answer.scores.items()
+        ]
         title = "Margin <small>(a score; this model has no probabilities)</small>"
     else:
         return ""
@@ -95,12 +109,16 @@ def reasons(readings: list[tuple[Explainer, str, Answer]]) -> str:
 
 def _why(explainer: Explainer, title: str, answer: Answer) -> str:
     if answer.image is None:
-        wanted = "Draw one digit alone to see why." if answer.digits else "Draw something to see why."
+        wanted = (
+            "Draw one digit alone to see why." if answer.digits else "Draw something to see why."
+        )
         return f'<section class="card"><p>{wanted}</p></section>'
-    blocks = [_importance(explainer, answer), _nearest(explainer, answer), _alike(explainer, answer)]
-    return (
-        f'<section class="card why" data-testid="why">{"".join(blocks)}<p class="model">{escape(title)}</p></section>'
-    )
+    blocks = [
+        _importance(explainer, answer),
+        _nearest(explainer, answer),
+        _alike(explainer, answer),
+    ]
+    return f'<section class="card why" data-testid="why">{"".join(blocks)}<p class="model">{escape(title)}</p></section>'
 
 
 def _importance(explainer: Explainer, answer: Answer) -> str:
@@ -117,7 +135,9 @@ def _importance(explainer: Explainer, answer: Answer) -> str:
 
 
 def heat(image: NDArray[np.uint8], values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Ink in grey, tinted orange where it counts for the class and blue where it counts against (h, w, 3)."""
+    """Ink in grey, tinted orange where it counts for the class and blue where it counts against (h,
+    w, 3).
+    """
     strength = np.clip(np.abs(values) / (np.abs(values).max() or 1), 0, 1)[..., None]
     tint = np.where(values[..., None] >= 0, (255, 122, 26), (64, 132, 255))
     ink = image[..., None] * np.ones(3)
@@ -130,7 +150,10 @@ def _nearest(explainer: Explainer, answer: Answer) -> str:
     if neighbours is None or answer.look is None:
         return "<h4>Nearest training images</h4><p>The training data are not at hand.</p>"
     classes = explainer.reader.classes
-    found = [(neighbours.images[i], classes[int(neighbours.labels[i])]) for i in answer.look.nearest[:NEAREST]]
+    found = [
+        (neighbours.images[i], classes[int(neighbours.labels[i])])
+        for i in answer.look.nearest[:NEAREST]
+    ]
     return f"<h4>Nearest training images</h4>{_strip(found)}"
 
 
@@ -139,7 +162,10 @@ def _alike(explainer: Explainer, answer: Answer) -> str:
     if mistakes is None:
         return "<h4>Mistakes that look alike</h4><p>The test data are not at hand.</p>"
     found = [
-        (mistakes.images[i], f"{classes[int(mistakes.labels[i])]} read as {classes[int(mistakes.taken_for[i])]}")
+        (
+            mistakes.images[i],
+            f"{classes[int(mistakes.labels[i])]} read as {classes[int(mistakes.taken_for[i])]}",
+        )
         for i in explainer.alike(answer)
     ]
     return f"<h4>Its mistakes that look alike</h4>{_strip(found)}" if found else ""

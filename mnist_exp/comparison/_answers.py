@@ -1,4 +1,6 @@
-"""What is kept of each run while many are compared: a bit for every image, and what little the table needs."""
+"""What is kept of each run while many are compared: a bit for every image, and what little the
+table needs.
+"""
 
 import hashlib
 import math
@@ -30,7 +32,9 @@ class Answers:
     labels: bytes  # a digest: the same images with other labels are another test
     said: bytes  # a digest of the predictions: equal ones mean that two runs never differ
     correct: NDArray[np.uint8]  # packed bits, the spare ones 0
-    mistakes: NDArray[np.int64]  # true class * MOST_CLASSES + predicted class, of each kind of mistake
+    mistakes: NDArray[
+        np.int64
+    ]  # true class * MOST_CLASSES + predicted class, of each kind of mistake
     counts: NDArray[np.int64]  # how often each kind occurred
     config: Config | None  # None where the folder came without its configuration
     n_train: int | None
@@ -44,16 +48,24 @@ class Answers:
 
 
 def read_answers(run: Run, split: SplitName, known: Labels) -> Answers:
-    """Read a completed run's answers; raises UserError with the reason why they cannot be compared."""
+    """Read a completed run's answers; raises UserError with the reason why they cannot be
+    compared.
+    """
     _check_state(run)
     if not run.has_predictions(split):
         other: SplitName = "val" if split == "test" else "test"
-        hint = f"; it has those of the {other} split (--split {other})" if run.has_predictions(other) else ""
+        hint = (
+            f"; it has those of the {other} split (--split {other})"
+            if run.has_predictions(other)
+            else ""
+        )
         raise UserError(f"no predictions of the {split} split{hint}")
     label, prediction, split_sha256 = run.answers(split, known)
     _check_arrays(label, prediction)
     right = label == prediction
-    mistakes, counts = np.unique(label[~right].astype(np.int64) * MOST_CLASSES + prediction[~right], return_counts=True)
+    mistakes, counts = np.unique(
+        label[~right].astype(np.int64) * MOST_CLASSES + prediction[~right], return_counts=True
+    )
     if "accuracy" not in _numbers(run.metrics.get(split)):
         raise UserError(f"metrics.json has no number as {split}.accuracy")
     return Answers(
@@ -74,7 +86,9 @@ def read_answers(run: Run, split: SplitName, known: Labels) -> Answers:
 
 
 def display_path(path: Path) -> str:
-    """A path relative to the current folder, with forward slashes; absolute where another drive leaves no choice."""
+    """A path relative to the current folder, with forward slashes; absolute where another drive
+    leaves no choice.
+    """
     try:
         shown = Path(os.path.relpath(path)).as_posix()
     except ValueError:
@@ -85,14 +99,18 @@ def display_path(path: Path) -> str:
 
 
 def one_line(text: str) -> str:
-    """What a folder from anywhere says, on one line of bounded length, without what could steer a terminal."""
+    """What a folder from anywhere says, on one line of bounded length, without what could steer a
+    terminal.
+    """
     shown = plain(" ".join(text.split()))
     return shown if len(shown) <= LONGEST_REASON else shown[: LONGEST_REASON - 1] + "…"
 
 
 def plain(text: str) -> str:
     """Text without what could steer a terminal or break a line."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
 
 
 def _check_state(run: Run) -> None:
@@ -104,9 +122,13 @@ def _check_state(run: Run) -> None:
 
 def _check_arrays(label: NDArray[Any], prediction: NDArray[Any]) -> None:
     if label.ndim != 1 or label.shape != prediction.shape or not len(label):
-        raise UserError(f"labels of shape {label.shape} and predictions of shape {prediction.shape} do not match")
+        raise UserError(
+            f"labels of shape {label.shape} and predictions of shape {prediction.shape} do not match"
+        )
     if label.dtype.kind not in "iu" or prediction.dtype.kind not in "iu":
-        raise UserError(f"labels and predictions are {label.dtype} and {prediction.dtype}, not whole numbers")
+        raise UserError(
+            f"labels and predictions are {label.dtype} and {prediction.dtype}, not whole numbers"
+        )
     if min(label.min(), prediction.min()) < 0 or max(label.max(), prediction.max()) >= MOST_CLASSES:
         raise UserError(f"a class number is outside 0..{MOST_CLASSES - 1}")
 
@@ -116,11 +138,16 @@ def _digest(values: NDArray[Any]) -> bytes:
 
 
 def _numbers(found: Any) -> dict[str, Any]:
-    """The finite numbers of a mapping under plain names; what else a folder from elsewhere may hold is left out."""
+    """The finite numbers of a mapping under plain names; what else a folder from elsewhere may hold
+    is left out.
+    """
     if not isinstance(found, Mapping):
         return {}
     return {
         key: value
         for key, value in found.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and key.isprintable()
+        if isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and key.isprintable()
     }

@@ -16,8 +16,12 @@ Config = dict[str, Any]  # dotted key -> number, text, truth value or None
 
 TARGET = "_target_"
 # Where things lie, which changes nothing in a result.
-PLACES = frozenset({"cache_dir", "cache_gb", "data_dir", "outputs", "dataset.cache_dir", "dataset.data_dir"})
-THREADS = frozenset({"n_jobs"})  # changes times, so it is shown, but no prediction, so it makes no other recipe
+PLACES = frozenset(
+    {"cache_dir", "cache_gb", "data_dir", "outputs", "dataset.cache_dir", "dataset.data_dir"}
+)
+THREADS = frozenset(
+    {"n_jobs"}
+)  # changes times, so it is shown, but no prediction, so it makes no other recipe
 MOST_KEYS = 10_000
 ABSENT = object()
 _SECTION = re.compile(r"^(?=[A-Za-z_])", re.MULTILINE)  # where a top-level key starts
@@ -26,8 +30,9 @@ _SECTION = re.compile(r"^(?=[A-Za-z_])", re.MULTILINE)  # where a top-level key 
 def read_config(run: Run) -> Config | None:
     """A run's configuration, flat; None where the folder came without it.
 
-    Sections that many runs share are parsed once. Where a configuration cannot be cut (an alias points from one section
-    to another, a text goes on at the margin), a part does not parse, and the whole is read at once.
+    Sections that many runs share are parsed once. Where a configuration cannot be cut (an alias
+    points from one section to another, a text goes on at the margin), a part does not parse, and
+    the whole is read at once.
     """
     if not run.config_path.exists():
         return None
@@ -45,7 +50,9 @@ def _read_section(text: str) -> Config:
 
 
 def flatten(config: Mapping[str, Any]) -> Config:
-    """Nested mappings and lists as dotted keys; keys and texts are shared among runs, which saves much memory."""
+    """Nested mappings and lists as dotted keys; keys and texts are shared among runs, which saves
+    much memory.
+    """
     flat: Config = {}
     for key, value in _leaves(config, ""):
         if key in PLACES:
@@ -68,24 +75,36 @@ def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list) and value:
         below = enumerate(value)
     else:
-        finite = isinstance(value, str | int | None) or (isinstance(value, float) and math.isfinite(value))
-        yield key, value if finite else str(value)  # JSON has no NaN, and NaN is not even equal to itself
+        finite = isinstance(value, str | int | None) or (
+            isinstance(value, float) and math.isfinite(value)
+        )
+        yield (
+            key,
+            value if finite else str(value),
+        )  # JSON has no NaN, and NaN is not even equal to itself
         return
     for name, part in below:
         yield from _leaves(part, f"{key}.{name}" if key else str(name))
 
 
 def changed_keys(configs: Iterable[Config]) -> list[str]:
-    """The keys whose value is not the same in all configurations, in the order of their first appearance."""
+    """The keys whose value is not the same in all configurations, in the order of their first
+    appearance.
+    """
     every = list(configs)
     keys = dict.fromkeys(key for config in every for key in config)
-    return [key for key in keys if any(config.get(key, ABSENT) != every[0].get(key, ABSENT) for config in every)]
+    return [
+        key
+        for key in keys
+        if any(config.get(key, ABSENT) != every[0].get(key, ABSENT) for config in every)
+    ]
 
 
 def describe_changes(before: Config, after: Config) -> str:
     """What makes `after` another recipe than `before`, in the words of the command line.
 
-    Where another object was chosen, its name says it: that a forest has no learning rate is no news.
+    Where another object was chosen, its name says it: that a forest has no learning rate is no
+    news.
     """
     keys = dict.fromkeys((*before, *after))
     changed = [key for key in keys if before.get(key, ABSENT) != after.get(key, ABSENT)]

@@ -41,12 +41,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs on the same n test images against one of them, the baseline, in the order they are to be shown."""
+    """Runs on the same n test images against one of them, the baseline, in the order they are to be
+    shown.
+    """
 
     split: SplitName
     n: int
     split_sha256: str
-    classes: tuple[str, ...]  # names; empty where the baseline carries none (the trials of a search)
+    classes: tuple[
+        str, ...
+    ]  # names; empty where the baseline carries none (the trials of a search)
     runs: list[ComparedRun]
     groups: list[Group]
     pairs: list[Pair]
@@ -75,11 +79,13 @@ def compare_runs(
     all_pairs: bool = False,
     outputs: Path = Path("outputs"),
 ) -> Comparison:
-    """Compare all runs at or below `paths` with a baseline: by default the first run of the first path.
+    """Compare all runs at or below `paths` with a baseline: by default the first run of the first
+    path.
 
-    Paths are runs, sweeps, folders above them, patterns or `latest`; `filters` are KEY=VALUE of the configuration;
-    `group_by` is the key whose values repeat a recipe (`auto`: the seed); `sort` a column or a key of the configuration
-    (None: as found). Raises UserError if a path names nothing, or if there are not two runs on the same test data.
+    Paths are runs, sweeps, folders above them, patterns or `latest`; `filters` are KEY=VALUE of the
+    configuration; `group_by` is the key whose values repeat a recipe (`auto`: the seed); `sort` a
+    column or a key of the configuration (None: as found). Raises UserError if a path names nothing,
+    or if there are not two runs on the same test data.
     """
     words = [_word(path) for path in ([paths] if isinstance(paths, Named) else paths)]
     chosen = [] if baseline is None else [_word(baseline)]
@@ -97,7 +103,10 @@ def compare_runs(
     evident = {word - len(chosen) for one in found if id(one.answers) in kept for word in one.words}
     keys = changed_keys([answers.config for answers in every if answers.config is not None])
     against = [None, *differences([(base, answers) for answers in every[1:]])]
-    runs = [_compared(one, base, difference, keys) for one, difference in zip(every, against, strict=True)]
+    runs = [
+        _compared(one, base, difference, keys)
+        for one, difference in zip(every, against, strict=True)
+    ]
     return Comparison(
         split=split,
         n=base.n,
@@ -124,30 +133,41 @@ def _classes(run: Run) -> tuple[str, ...]:
 
 
 def _baseline(found: Sequence[Found], word: str, named: bool) -> Answers:
-    """The first run of the first word; among several, damaged and incomplete ones are passed over."""
+    """The first run of the first word; among several, damaged and incomplete ones are passed
+    over.
+    """
     candidates = [one for one in found if 0 in one.words]
     if named and len(candidates) > 1:
-        raise UserError(f"the baseline must be one run, not {len(candidates)}: {candidates[0].name}, ...")
+        raise UserError(
+            f"the baseline must be one run, not {len(candidates)}: {candidates[0].name}, ..."
+        )
     chosen = next((one.answers for one in candidates if one.answers), None)
     if not candidates:
         raise UserError(f"no run to compare with: there is none at or below {word}")
     if chosen is None:
-        raise UserError("no run to compare with" + _listed([(one.name, str(one.reason)) for one in candidates]))
+        raise UserError(
+            "no run to compare with" + _listed([(one.name, str(one.reason)) for one in candidates])
+        )
     return chosen
 
 
 def _others(found: Sequence[Found], base: Answers, resampled: bool) -> list[Answers]:
-    """The runs besides the baseline that answered the same images; `resampled`: on other splits as well."""
+    """The runs besides the baseline that answered the same images; `resampled`: on other splits as
+    well.
+    """
     readable = [one.answers for one in found if one.answers is not None and one.answers is not base]
     return [
         answers
         for answers in readable
-        if _other_data(answers, base) is None or (resampled and answers.split_sha256 != base.split_sha256)
+        if _other_data(answers, base) is None
+        or (resampled and answers.split_sha256 != base.split_sha256)
     ]
 
 
 def _reason(one: Found, base: Answers) -> str | None:
-    """Why a run cannot be set against the baseline image by image; None if it can, or is the baseline."""
+    """Why a run cannot be set against the baseline image by image; None if it can, or is the
+    baseline.
+    """
     return one.reason if one.answers is None else _other_data(one.answers, base)
 
 
@@ -157,13 +177,18 @@ def _other_data(answers: Answers, base: Answers) -> str | None:
     if answers.split_sha256 != base.split_sha256:
         return f"other test data: sha256 {answers.split_sha256[:8]} where the baseline has {base.split_sha256[:8]}"
     if answers.labels != base.labels:
-        return "other labels than the baseline under the same sha256: one of the two files was changed"
+        return (
+            "other labels than the baseline under the same sha256: one of the two files was changed"
+        )
     return None
 
 
 def _nothing(base: Answers, reasons: Sequence[tuple[str, str]], filters: Sequence[str]) -> str:
     why = f" that {' '.join(filters)} leaves" if filters else ""
-    return f"nothing to compare with {base.name}: no other run on the same test data{why}" + _listed(reasons)
+    return (
+        f"nothing to compare with {base.name}: no other run on the same test data{why}"
+        + _listed(reasons)
+    )
 
 
 def _listed(reasons: Sequence[tuple[str, str]]) -> str:
@@ -172,7 +197,9 @@ def _listed(reasons: Sequence[tuple[str, str]]) -> str:
     return "".join(lines) + (f"\n  and {more:,} more" if more > 0 else "")
 
 
-def _compared(answers: Answers, base: Answers, difference: Difference | None, keys: Sequence[str]) -> ComparedRun:
+def _compared(
+    answers: Answers, base: Answers, difference: Difference | None, keys: Sequence[str]
+) -> ComparedRun:
     config, reference = answers.config, base.config
     if config is None or reference is None:
         changes = "configuration not recorded" if config is None else ""
@@ -197,4 +224,7 @@ def _pairs(every: Sequence[Answers]) -> list[Pair]:
             f"all pairs of {len(every):,} runs are too many to read; --filter them to {MOST_PAIRED} at most"
         )
     couples = list(combinations(every, 2))
-    return [Pair(a.name, b.name, found) for (a, b), found in zip(couples, differences(couples), strict=True)]
+    return [
+        Pair(a.name, b.name, found)
+        for (a, b), found in zip(couples, differences(couples), strict=True)
+    ]

@@ -1,4 +1,6 @@
-"""Two runs on the same images: what one fixed and broke of the other's answers, and what that proves."""
+"""Two runs on the same images: what one fixed and broke of the other's answers, and what that
+proves.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +28,9 @@ Verdict = Literal["better", "worse", "not distinguishable", "identical"]
 
 @dataclass(frozen=True)
 class Difference:
-    """Run B against run A; accuracies differ by `delta`, in points (hundredths), with its interval likewise."""
+    """Run B against run A; accuracies differ by `delta`, in points (hundredths), with its interval
+    likewise.
+    """
 
     delta: float
     delta_interval: Interval
@@ -36,8 +40,12 @@ class Difference:
     p: float
     p_holm: float
     detectable: float  # the smallest difference, in points, that these images could have shown
-    seeds_to_settle: int | None  # if seeds scatter as these two runs disagree; None without a difference to settle
-    confusions: list[tuple[int, int, int, int]]  # (true, predicted, count in A, count in B), the largest change first
+    seeds_to_settle: (
+        int | None
+    )  # if seeds scatter as these two runs disagree; None without a difference to settle
+    confusions: list[
+        tuple[int, int, int, int]
+    ]  # (true, predicted, count in A, count in B), the largest change first
 
     @property
     def verdict(self) -> Verdict:
@@ -50,21 +58,29 @@ class Difference:
 
 
 def differences(couples: Sequence[tuple[Answers, Answers]]) -> list[Difference]:
-    """Compare B with A in each couple (A, B); the p-values are adjusted for all of them together."""
+    """Compare B with A in each couple (A, B); the p-values are adjusted for all of them
+    together.
+    """
     fixed = np.array([int(np.bitwise_count(~a.correct & b.correct).sum()) for a, b in couples])
     broke = np.array([int(np.bitwise_count(a.correct & ~b.correct).sum()) for a, b in couples])
     p = mcnemar(fixed, broke)
-    counted = zip(couples, fixed.tolist(), broke.tolist(), p.tolist(), holm(p).tolist(), strict=True)
+    counted = zip(
+        couples, fixed.tolist(), broke.tolist(), p.tolist(), holm(p).tolist(), strict=True
+    )
     return [_difference(a, b, *figures, alpha=ALPHA / len(couples)) for (a, b), *figures in counted]
 
 
-def _difference(a: Answers, b: Answers, fixed: int, broke: int, p: float, p_holm: float, *, alpha: float) -> Difference:
+def _difference(
+    a: Answers, b: Answers, fixed: int, broke: int, p: float, p_holm: float, *, alpha: float
+) -> Difference:
     n = a.n
     mean, scatter = (fixed - broke) / n, sqrt(fixed + broke) / n
     interval = difference_interval(fixed, broke, n)
     return Difference(
         delta=100 * (fixed - broke) / n,
-        delta_interval=Interval(100 * interval.low, 100 * interval.high, interval.level, interval.method),
+        delta_interval=Interval(
+            100 * interval.low, 100 * interval.high, interval.level, interval.method
+        ),
         fixed=fixed,
         broke=broke,
         identical=a.said == b.said,
@@ -83,7 +99,12 @@ def _confusions(a: Answers, b: Answers) -> list[tuple[int, int, int, int]]:
         row[np.searchsorted(kinds, answers.mistakes)] = answers.counts
     order = np.argsort(-np.abs(counts[1] - counts[0]), kind="stable")[:MOST_CONFUSIONS]
     return [
-        (int(kinds[i]) // MOST_CLASSES, int(kinds[i]) % MOST_CLASSES, int(counts[0, i]), int(counts[1, i]))
+        (
+            int(kinds[i]) // MOST_CLASSES,
+            int(kinds[i]) % MOST_CLASSES,
+            int(counts[0, i]),
+            int(counts[1, i]),
+        )
         for i in order
         if counts[0, i] != counts[1, i]
     ]

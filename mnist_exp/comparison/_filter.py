@@ -8,12 +8,16 @@ from mnist_exp.errors import UserError
 
 
 def keep(answers: Sequence[Answers], filters: Sequence[str]) -> list[Answers]:
-    """The runs that every filter lets through; UserError for a filter that no run of these could ever match."""
+    """The runs that every filter lets through; UserError for a filter that no run of these could
+    ever match.
+    """
     kept = list(answers)
     for one in filters:
         key, equals, value = one.partition("=")
         if not equals or not key:
-            raise UserError(f"--filter {one}: must be KEY=VALUE, for example model=rf or model.n_estimators=100")
+            raise UserError(
+                f"--filter {one}: must be KEY=VALUE, for example model=rf or model.n_estimators=100"
+            )
         values = [_value(run, key) for run in kept]
         known = sorted({found for found in values if found is not None})
         if answers and not known:
@@ -25,7 +29,9 @@ def keep(answers: Sequence[Answers], filters: Sequence[str]) -> list[Answers]:
 
 
 def _value(answers: Answers, key: str) -> str | None:
-    """A configuration key's value as the command line writes it; of a group, the option that was chosen."""
+    """A configuration key's value as the command line writes it; of a group, the option that was
+    chosen.
+    """
     config = answers.config or {}
     if key in config:
         return text(config[key])

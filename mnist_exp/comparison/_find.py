@@ -1,4 +1,6 @@
-"""From what a person names to the runs meant and their answers: folders, trees, searches, patterns, `latest`."""
+"""From what a person names to the runs meant and their answers: folders, trees, searches, patterns,
+`latest`.
+"""
 
 import glob
 import os
@@ -28,14 +30,20 @@ class Found:
 
 
 def find_answers(words: Sequence[str], split: SplitName, outputs: Path) -> list[Found]:
-    """Read every run once, in the order of the words; one that cannot be read is there with its reason."""
+    """Read every run once, in the order of the words; one that cannot be read is there with its
+    reason.
+    """
     runs: dict[str, Run] = {}
     named: dict[str, set[int]] = {}
     lost: list[Found] = []
     for word, text in enumerate(words):
 
         def unreadable(error: OSError, word: int = word) -> None:
-            lost.append(Found(frozenset({word}), display_path(Path(error.filename)), None, str(error.strerror)))
+            lost.append(
+                Found(
+                    frozenset({word}), display_path(Path(error.filename)), None, str(error.strerror)
+                )
+            )
 
         for run in runs_named(text, split, outputs, unreadable):
             place = os.path.realpath(run.path)
@@ -43,7 +51,9 @@ def find_answers(words: Sequence[str], split: SplitName, outputs: Path) -> list[
             named.setdefault(place, set()).add(word)
     known: Labels = {}
     with ThreadPoolExecutor(READERS) as pool:
-        read = pool.map(lambda place: _read(frozenset(named[place]), runs[place], split, known), runs)
+        read = pool.map(
+            lambda place: _read(frozenset(named[place]), runs[place], split, known), runs
+        )
         return [*read, *lost]
 
 
@@ -57,7 +67,9 @@ def _read(words: frozenset[int], run: Run, split: SplitName, known: Labels) -> F
         return Found(words, name, None, one_line(f"{type(error).__name__}: {error}"))
 
 
-def runs_named(text: str, split: SplitName, outputs: Path, unreadable: Callable[[OSError], None]) -> list[Run]:
+def runs_named(
+    text: str, split: SplitName, outputs: Path, unreadable: Callable[[OSError], None]
+) -> list[Run]:
     """All runs that one word stands for, in order; UserError if it stands for nothing."""
     if text == "latest":
         matches = [str(open_run(text, outputs).path)]
@@ -67,14 +79,18 @@ def runs_named(text: str, split: SplitName, outputs: Path, unreadable: Callable[
         matches = glob.glob(text, recursive=True)  # noqa: PTH207  (absolute patterns too)
     if not matches:
         raise UserError(f"{text}: no such run, folder or pattern")
-    return [run for match in sorted(matches, key=_natural) for run in _walk(match, split, unreadable)]
+    return [
+        run for match in sorted(matches, key=_natural) for run in _walk(match, split, unreadable)
+    ]
 
 
 def _walk(root: str, split: SplitName, unreadable: Callable[[OSError], None]) -> Iterator[Run]:
-    """The runs at or below `root` that have their say on a split, jobs in the order of their numbers.
+    """The runs at or below `root` that have their say on a split, jobs in the order of their
+    numbers.
 
-    A search stands for its `best/` on the test split, which its trials never saw, and for its trials on the validation
-    split. Folders that cannot be listed are handed to `unreadable`; no symbolic link below `root` is followed.
+    A search stands for its `best/` on the test split, which its trials never saw, and for its
+    trials on the validation split. Folders that cannot be listed are handed to `unreadable`; no
+    symbolic link below `root` is followed.
     """
     for path, folders, files in os.walk(root, onerror=unreadable):
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=_natural)

@@ -46,7 +46,10 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
         "holm_m": comparison.holm_m,
         "runs": [_json_run(run) for run in comparison.runs],
         "groups": [_json_group(group) for group in comparison.groups],
-        "pairs": [{"a": pair.a, "b": pair.b, **_json_difference(pair.difference)} for pair in comparison.pairs],
+        "pairs": [
+            {"a": pair.a, "b": pair.b, **_json_difference(pair.difference)}
+            for pair in comparison.pairs
+        ],
         "skipped": [asdict(skipped) for skipped in comparison.skipped],
     }
 
@@ -63,7 +66,17 @@ def _json_run(run: ComparedRun) -> dict[str, Any]:
     }
 
 
-DIFFERENCE = ["delta", "delta_interval", "fixed", "broke", "p", "p_holm", "verdict", "detectable", "seeds_to_settle"]
+DIFFERENCE = [
+    "delta",
+    "delta_interval",
+    "fixed",
+    "broke",
+    "p",
+    "p_holm",
+    "verdict",
+    "detectable",
+    "seeds_to_settle",
+]
 
 
 def _json_difference(difference: Difference | None) -> dict[str, Any]:
@@ -108,12 +121,17 @@ def _csv_row(run: ComparedRun) -> dict[str, Any]:
 
 def to_markdown(comparison: Comparison) -> str:
     """The tables and the verdicts, for a pull request."""
-    parts = [f"**{words.headline(comparison)}.** {basis(comparison)}", _markdown(HEAD, map(run_cells, comparison.runs))]
+    parts = [
+        f"**{words.headline(comparison)}.** {basis(comparison)}",
+        _markdown(HEAD, map(run_cells, comparison.runs)),
+    ]
     if comparison.groups:
         parts.append(_markdown(RECIPE_HEAD, map(recipe_cells, comparison.groups)))
     if comparison.pairs:
         parts.append(_markdown(PAIR_HEAD, pair_rows(comparison)))
-    parts += ["\n".join(f"- `{_escaped(name)}`: {_escaped(text)}" for name, text in notes(comparison))]
+    parts += [
+        "\n".join(f"- `{_escaped(name)}`: {_escaped(text)}" for name, text in notes(comparison))
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -182,16 +200,23 @@ def pair_rows(comparison: Comparison) -> list[list[str]]:
 def notes(comparison: Comparison) -> list[tuple[str, str]]:
     """Verdicts in words, then skipped runs with the reason, as far as anybody reads."""
     compared = [run for run in comparison.runs if run.difference]
-    told = [(run.name, words.sentence(run, comparison.n, comparison.classes)) for run in compared[:SENTENCES]]
+    told = [
+        (run.name, words.sentence(run, comparison.n, comparison.classes))
+        for run in compared[:SENTENCES]
+    ]
     told += [(one.run, f"skipped: {one.reason}") for one in comparison.skipped[:SENTENCES]]
     more = len(comparison.skipped) - SENTENCES
-    told += [("...", f"{more:,} more runs skipped; --format json names them all")] if more > 0 else []
+    told += (
+        [("...", f"{more:,} more runs skipped; --format json names them all")] if more > 0 else []
+    )
     return [(plain(name), plain(text)) for name, text in told]
 
 
 def print_table(comparison: Comparison, console: Console) -> None:
     """The comparison for a person; into a pipe, every run on a line of its own, however long."""
-    tables: list[tuple[str, list[str], list[list[str]]]] = [("", HEAD, [run_cells(run) for run in comparison.runs])]
+    tables: list[tuple[str, list[str], list[list[str]]]] = [
+        ("", HEAD, [run_cells(run) for run in comparison.runs])
+    ]
     if comparison.groups:
         title = "Over " + comparison.groups[0].key
         tables.append((title, RECIPE_HEAD, [recipe_cells(group) for group in comparison.groups]))
@@ -202,7 +227,13 @@ def print_table(comparison: Comparison, console: Console) -> None:
     else:
         title = f"{words.headline(comparison)}. {basis(comparison)}."
         lines = [f"{name}: {text}" for name, text in notes(comparison)]
-        print(title, *(_aligned(*table) for table in tables), "\n".join(lines), sep="\n\n", file=console.file)
+        print(
+            title,
+            *(_aligned(*table) for table in tables),
+            "\n".join(lines),
+            sep="\n\n",
+            file=console.file,
+        )
 
 
 def _print(comparison: Comparison, console: Console, tables: Iterable[Table]) -> None:
@@ -214,20 +245,36 @@ def _print(comparison: Comparison, console: Console, tables: Iterable[Table]) ->
 
 
 def _aligned(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Plain columns: rich takes a millisecond for each row, and folds where a line is too long for it."""
+    """Plain columns: rich takes a millisecond for each row, and folds where a line is too long for
+    it.
+    """
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (head, *rows)
     ]
     return "\n".join([title] * bool(title) + lines)
 
 
 def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(title=title or None, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        box=None,
+        padding=(0, 2, 0, 0),
+        header_style="bold",
+    )
     for name in head:
         table.add_column(name, overflow="fold")
     verdict = next(number for number, name in enumerate(head) if name.startswith("verdict"))
     for row in rows:
-        style = next((colour for word, colour in STYLES.items() if row[verdict].startswith(word)), "")
-        table.add_row(*(Text(cell, style=style if number == verdict else "") for number, cell in enumerate(row)))
+        style = next(
+            (colour for word, colour in STYLES.items() if row[verdict].startswith(word)), ""
+        )
+        table.add_row(
+            *(
+                Text(cell, style=style if number == verdict else "")
+                for number, cell in enumerate(row)
+            )
+        )
     return table

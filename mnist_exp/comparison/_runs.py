@@ -39,7 +39,9 @@ BEST_FIRST = ("accuracy", "delta", "fixed")  # the others rise
 
 
 def sort_runs(runs: Sequence[ComparedRun], key: str) -> list[ComparedRun]:
-    """Runs by a column, a time or a changed key of the configuration; those without a value come last."""
+    """Runs by a column, a time or a changed key of the configuration; those without a value come
+    last.
+    """
 
     def other(run: ComparedRun) -> Any:
         return run.time.get(key, run.config.get(key))
@@ -47,11 +49,18 @@ def sort_runs(runs: Sequence[ComparedRun], key: str) -> list[ComparedRun]:
     value = COLUMNS.get(key, other)
     with_value = [run for run in runs if value(run) is not None]
     if not with_value:
-        known = dict.fromkeys([*COLUMNS, *(name for run in runs for name in (*run.time, *run.config))])
+        known = dict.fromkeys(
+            [*COLUMNS, *(name for run in runs for name in (*run.time, *run.config))]
+        )
         raise UserError(f"--sort {key}: must be one of {', '.join(known)}")
 
     def rank(run: ComparedRun) -> tuple[bool, Any]:
         found = value(run)
-        return (True, found) if isinstance(found, str) else (False, found)  # a key may hold numbers and words
+        return (
+            (True, found) if isinstance(found, str) else (False, found)
+        )  # a key may hold numbers and words
 
-    return [*sorted(with_value, key=rank, reverse=key in BEST_FIRST), *(run for run in runs if value(run) is None)]
+    return [
+        *sorted(with_value, key=rank, reverse=key in BEST_FIRST),
+        *(run for run in runs if value(run) is None),
+    ]

@@ -1,4 +1,6 @@
-"""Recipes over seeds or splits: one run proves something of one fitted model, several of the way it was made."""
+"""Recipes over seeds or splits: one run proves something of one fitted model, several of the way it
+was made.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,10 +20,12 @@ SPLIT_SEED = "dataset.split_seed"  # runs that differ in it answered other image
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in one key only, the seed as a rule; accuracies as shares, `delta` and its interval in points.
+    """Runs that differ in one key only, the seed as a rule; accuracies as shares, `delta` and its
+    interval in points.
 
-    The difference is the mean over the seeds that this group and the baseline's share, each seed against the same seed;
-    over split seeds, those that gave both the same images, and with the correction of Nadeau and Bengio.
+    The difference is the mean over the seeds that this group and the baseline's share, each seed
+    against the same seed; over split seeds, those that gave both the same images, and with the
+    correction of Nadeau and Bengio.
     """
 
     name: str
@@ -59,16 +63,24 @@ class Group:
 
 
 def compare_groups(every: Sequence[Answers], key: str) -> list[Group]:
-    """Every recipe that ran with two or more values of `key`, against that of the first run, the baseline."""
+    """Every recipe that ran with two or more values of `key`, against that of the first run, the
+    baseline.
+    """
     members: dict[frozenset[tuple[str, str]], list[Answers]] = defaultdict(list)
     for answers in every:
-        if answers.config is not None and key in answers.config and (key != SPLIT_SEED or answers.n_train):
+        if (
+            answers.config is not None
+            and key in answers.config
+            and (key != SPLIT_SEED or answers.n_train)
+        ):
             members[recipe(answers.config, key)].append(answers)
     if not members and key != "seed":
         raise UserError(f"--group-by {key}: no run has that key")
     base = every[0]
     own = next((group for group in members.values() if base in group), [])
-    repeated = [group for group in members.values() if group is not own and len(_by_value(group, key)) > 1]
+    repeated = [
+        group for group in members.values() if group is not own and len(_by_value(group, key)) > 1
+    ]
     if not repeated and len(_by_value(own, key)) < 2:
         return []
     groups = [_group(group, own, key) for group in ([own] if own else []) + repeated]
@@ -78,7 +90,9 @@ def compare_groups(every: Sequence[Answers], key: str) -> list[Group]:
 
 
 def _by_value(group: Sequence[Answers], key: str) -> Mapping[tuple[str, str, bytes], float]:
-    """Accuracy by value of the key and test data; several runs of one value (a command given twice) count once."""
+    """Accuracy by value of the key and test data; several runs of one value (a command given twice)
+    count once.
+    """
     found: dict[tuple[str, str, bytes], list[float]] = defaultdict(list)
     for answers in group:
         value = text((answers.config or {}).get(key, ABSENT))
@@ -88,7 +102,11 @@ def _by_value(group: Sequence[Answers], key: str) -> Mapping[tuple[str, str, byt
 
 def _overlap(group: Sequence[Answers], own: Sequence[Answers], key: str) -> float:
     """The larger n_test / n_train where splits were resampled."""
-    return max(answers.n / (answers.n_train or answers.n) for answers in [*group, *own]) if key == SPLIT_SEED else 0.0
+    return (
+        max(answers.n / (answers.n_train or answers.n) for answers in [*group, *own])
+        if key == SPLIT_SEED
+        else 0.0
+    )
 
 
 def _group(group: Sequence[Answers], own: Sequence[Answers], key: str) -> Group:
@@ -97,7 +115,9 @@ def _group(group: Sequence[Answers], own: Sequence[Answers], key: str) -> Group:
     reference = {} if group is own else _by_value(own, key)
     shared = [value for value in values if value in reference]
     deltas = 100 * np.array([values[value] - reference[value] for value in shared])
-    scattered = len(shared) > 1 and not (deterministic and len({answers.said for answers in own}) == 1)
+    scattered = len(shared) > 1 and not (
+        deterministic and len({answers.said for answers in own}) == 1
+    )
     step, overlap = 1 / group[0].n, _overlap(group, own, key)
     accuracies = np.array(list(values.values()))
     return Group(
@@ -106,15 +126,21 @@ def _group(group: Sequence[Answers], own: Sequence[Answers], key: str) -> Group:
         runs=[answers.name for answers in group],
         values=[value for value, *_ in values],
         accuracies=accuracies.tolist(),
-        interval=None if deterministic or len(values) < 2 else mean_interval(accuracies, step=step, overlap=overlap),
+        interval=None
+        if deterministic or len(values) < 2
+        else mean_interval(accuracies, step=step, overlap=overlap),
         deterministic=deterministic and len(values) > 1,
         is_baseline=group is own,
         pairs=len(shared),
         delta=float(deltas.mean()) if shared else None,
-        delta_interval=mean_interval(deltas, step=100 * step, overlap=overlap) if scattered else None,
+        delta_interval=mean_interval(deltas, step=100 * step, overlap=overlap)
+        if scattered
+        else None,
         p=paired_t(deltas, step=100 * step, overlap=overlap) if scattered else None,
         p_holm=None,
-        seeds_to_settle=seeds_needed(float(deltas.mean()), float(deltas.std(ddof=1)), overlap=overlap)
+        seeds_to_settle=seeds_needed(
+            float(deltas.mean()), float(deltas.std(ddof=1)), overlap=overlap
+        )
         if scattered
         else None,
     )
@@ -124,5 +150,7 @@ def _name(group: Sequence[Answers], own: Sequence[Answers], key: str) -> str:
     """What makes this group another recipe than the baseline's."""
     if group is own or not own:
         return "baseline" if group is own else group[0].name
-    before, after = ({k: v for k, v in (one[0].config or {}).items() if k != key} for one in (own, group))
+    before, after = (
+        {k: v for k, v in (one[0].config or {}).items() if k != key} for one in (own, group)
+    )
     return describe_changes(before, after) or "same recipe"

@@ -1,4 +1,6 @@
-"""What a comparison says, in words and in short figures, for screens, Markdown and the page alike."""
+"""What a comparison says, in words and in short figures, for screens, Markdown and the page
+alike.
+"""
 
 from collections.abc import Sequence
 
@@ -41,7 +43,13 @@ def microseconds(value: float | None) -> str:
 
 def size(value: int | None) -> str:
     """A number of bytes."""
-    return "" if value is None else f"{value / 1e6:.1f} MB" if value >= 1e6 else f"{value / 1e3:.0f} kB"
+    return (
+        ""
+        if value is None
+        else f"{value / 1e6:.1f} MB"
+        if value >= 1e6
+        else f"{value / 1e3:.0f} kB"
+    )
 
 
 def headline(comparison: Comparison) -> str:
@@ -71,7 +79,8 @@ def sentence(run: ComparedRun, n: int, classes: Sequence[str]) -> str:
     if difference.verdict == "not distinguishable":
         return _undecided(difference, n)
     changed = ", ".join(
-        f"{_name(t, classes)} as {_name(p, classes)} ({a} → {b})" for t, p, a, b in difference.confusions
+        f"{_name(t, classes)} as {_name(p, classes)} ({a} → {b})"
+        for t, p, a, b in difference.confusions
     )
     return (
         f"{difference.verdict} by {abs(difference.delta):.2f} points: "
@@ -100,7 +109,11 @@ def group_sentence(group: Group) -> str:
         parts.append(f"deterministic: every {group.key} gives the same answers")
     if group.verdict == "not distinguishable":
         more = group.seeds_to_settle
-        parts.append(f"about {more:,} of {group.key} would settle it" if more else "no number of them would settle it")
+        parts.append(
+            f"about {more:,} of {group.key} would settle it"
+            if more
+            else "no number of them would settle it"
+        )
     if group.delta_interval and group.pairs < FEW_SEEDS:
         parts.append(f"fewer than {FEW_SEEDS}, so the interval is rough")
     if group.delta_interval and group.key == SPLIT_SEED:

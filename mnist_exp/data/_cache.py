@@ -1,4 +1,6 @@
-"""Decoded arrays on disk, memory-mapped: 70,000 images come back in milliseconds instead of a second."""
+"""Decoded arrays on disk, memory-mapped: 70,000 images come back in milliseconds instead of a
+second.
+"""
 
 import functools
 import hashlib
@@ -18,16 +20,22 @@ _FORMAT = "1"  # change it when the same source shall decode to something else
 
 
 def identify(path: str | Path, status: os.stat_result) -> str:
-    """What stands for a file's content without reading it: its absolute path, size and time of change."""
+    """What stands for a file's content without reading it: its absolute path, size and time of
+    change.
+    """
     return f"{path}|{status.st_size}|{status.st_mtime_ns}"
 
 
-def cached_array(cache_dir: Path | None, name: str, identity: str, build: Callable[[], Images]) -> Images:
-    """The uint8 array of that identity from the cache, read-only; built and stored if it is not there.
+def cached_array(
+    cache_dir: Path | None, name: str, identity: str, build: Callable[[], Images]
+) -> Images:
+    """The uint8 array of that identity from the cache, read-only; built and stored if it is not
+    there.
 
-    `build` verifies what it reads, and a hit relies on that: only the entry's header and size are checked, since
-    hashing 47 MB of pixels would cost more than all the rest of a load. Bits that rot on disk go unseen here, though
-    not in a run's split_sha256. Without a cache folder, or where it cannot be written, everything just takes longer.
+    `build` verifies what it reads, and a hit relies on that: only the entry's header and size are
+    checked, since hashing 47 MB of pixels would cost more than all the rest of a load. Bits that
+    rot on disk go unseen here, though not in a run's split_sha256. Without a cache folder, or where
+    it cannot be written, everything just takes longer.
     """
     if cache_dir is None:
         return build()
@@ -65,9 +73,13 @@ def _save(path: Path, array: Images) -> None:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
         file.write(np.ascontiguousarray(array).data)
         file.flush()
-        os.fsync(file.fileno())  # a power cut must not leave a file of the right size with the wrong content
+        os.fsync(
+            file.fileno()
+        )  # a power cut must not leave a file of the right size with the wrong content
 
 
 @functools.cache
 def _warn_once(folder: Path, reason: str) -> None:
-    log.warning("no cache: %s cannot be written (%s); data are decoded anew every time", folder, reason)
+    log.warning(
+        "no cache: %s cannot be written (%s); data are decoded anew every time", folder, reason
+    )

@@ -1,4 +1,6 @@
-"""What the rest of the program knows of data: images, labels, and which rows of the source they are."""
+"""What the rest of the program knows of data: images, labels, and which rows of the source they
+are.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -27,7 +29,9 @@ class Split:
 
     @cached_property
     def sha256(self) -> str:
-        """Hex digest of the images' bytes, then the labels' as little-endian int64: the same data have the same one."""
+        """Hex digest of the images' bytes, then the labels' as little-endian int64: the same data
+        have the same one.
+        """
         digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
         digest.update(np.ascontiguousarray(self.labels, "<i8").data)
         return digest.hexdigest()
@@ -46,10 +50,12 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a dataset's images come from; nothing is read until a part or the classes are asked for.
+    """Where a dataset's images come from; nothing is read until a part or the classes are asked
+    for.
 
-    `part(which, split_seed)` returns images uint8 (n, h, w) and labels int64 (n,), and decodes nothing else;
-    the seed matters to sources that come without a test part of their own. `classes()` reads no test part either.
+    `part(which, split_seed)` returns images uint8 (n, h, w) and labels int64 (n,), and decodes
+    nothing else; the seed matters to sources that come without a test part of their own.
+    `classes()` reads no test part either.
     """
 
     name: str

@@ -1,4 +1,6 @@
-"""Files from the first mirror that has the right ones, and a quick, plain answer where none does."""
+"""Files from the first mirror that has the right ones, and a quick, plain answer where none
+does.
+"""
 
 import io
 import logging
@@ -20,19 +22,27 @@ class DownloadError(UserError):
 
 @dataclass(frozen=True)
 class Limits:
-    """When to give up: an offline machine is through with all mirrors in `answer_s` seconds, DNS included."""
+    """When to give up: an offline machine is through with all mirrors in `answer_s` seconds, DNS
+    included.
+    """
 
     connect_s: float = 3.0
     read_s: float = 10.0  # between two pieces of an answer
-    answer_s: float = 10.0  # for all mirrors together to begin an answer, and at most a third of it for one
+    answer_s: float = (
+        10.0  # for all mirrors together to begin an answer, and at most a third of it for one
+    )
     grace_s: float = 10.0
-    slowest: float = 32e3  # bytes/s after the grace: the 12 MB of MNIST would not arrive in `total_s` anyway
+    slowest: float = (
+        32e3  # bytes/s after the grace: the 12 MB of MNIST would not arrive in `total_s` anyway
+    )
     total_s: float = 300.0  # for everything that one source downloads
     max_bytes: int = 2**26
 
 
 class Mirrors:
-    """Base addresses that hold the same files, in order of preference; one that failed is not asked again."""
+    """Base addresses that hold the same files, in order of preference; one that failed is not asked
+    again.
+    """
 
     def __init__(self, addresses: Sequence[str], limits: Limits | None = None) -> None:
         self._addresses = addresses
@@ -41,7 +51,9 @@ class Mirrors:
         self._left_s = self._limits.total_s
 
     def fetch(self, name: str, check: Callable[[bytes], object]) -> bytes:
-        """The bytes of a file that `check` lets pass (it raises otherwise); DownloadError with each mirror's reason."""
+        """The bytes of a file that `check` lets pass (it raises otherwise); DownloadError with each
+        mirror's reason.
+        """
         for address in self._addresses:
             if address in self._failed:
                 continue
@@ -56,10 +68,14 @@ class Mirrors:
                 return content
             finally:
                 self._left_s -= time.monotonic() - started
-        raise DownloadError("\n".join(f"  {address}: {reason}" for address, reason in self._failed.items()))
+        raise DownloadError(
+            "\n".join(f"  {address}: {reason}" for address, reason in self._failed.items())
+        )
 
     def _transfer(self, url: str) -> bytes:
-        """Watch a download in a thread that is left behind if need be: no socket's time-out bounds a DNS look-up."""
+        """Watch a download in a thread that is left behind if need be: no socket's time-out bounds
+        a DNS look-up.
+        """
         limits = self._limits
         transfer = _Transfer(url, limits)
         answer_s = limits.answer_s / max(3, len(self._addresses))
@@ -80,7 +96,9 @@ class Mirrors:
 
 
 class _Transfer:
-    """One download into memory, where it stays until it is verified; also the progress bar that pooch wants."""
+    """One download into memory, where it stays until it is verified; also the progress bar that
+    pooch wants.
+    """
 
     def __init__(self, url: str, limits: Limits) -> None:
         from pooch import HTTPDownloader
@@ -88,7 +106,9 @@ class _Transfer:
         self.content = io.BytesIO()
         self.done = Event()
         self.error: Exception | None = None
-        self.total: int | None = None  # set by pooch as soon as the server answers; 0 if it does not say
+        self.total: int | None = (
+            None  # set by pooch as soon as the server answers; 0 if it does not say
+        )
         self._max_bytes = limits.max_bytes
         timeout = (limits.connect_s, limits.read_s)
         self._response: Any = None
@@ -134,7 +154,9 @@ class _Transfer:
 
 
 def _reason(error: Exception) -> str:
-    """A few words; the exceptions of requests hold those of urllib3, which hold those of the system, as text."""
+    """A few words; the exceptions of requests hold those of urllib3, which hold those of the
+    system, as text.
+    """
     text = str(error)
     known = {
         "NameResolution": "its name was not found",
@@ -146,4 +168,7 @@ def _reason(error: Exception) -> str:
         "Incomplete": "the connection broke off",
         "ended prematurely": "the connection broke off",
     }
-    return next((words for sign, words in known.items() if sign in text), text.partition(" for url")[0][:120])
+    return next(
+        (words for sign, words in known.items() if sign in text),
+        text.partition(" for url")[0][:120],
+    )

@@ -34,7 +34,8 @@ def folder(
 ) -> Source:
     """PNG and JPEG files in `train/<class>/` and `test/<class>/`, or in `<class>/`.
 
-    In the second case `test_fraction` of them, stratified, are the test part. Pictures become 28x28 as MNIST was made.
+    In the second case `test_fraction` of them, stratified, are the test part. Pictures become 28x28
+    as MNIST was made.
     """
     if type(test_fraction) not in (int, float) or not 0 < test_fraction < 1:
         raise UserError(f"dataset.test_fraction={test_fraction}: must be a number between 0 and 1")
@@ -65,12 +66,16 @@ class _Pictures:
             rows = self._rows(labels, which, split_seed)
             files, labels = [files[row] for row in rows], labels[rows]
         identity = "\n".join(identify(file.path, file.stat()) for file in files)
-        return cached_array(self.cache_dir, f"folder-{which}", identity, lambda: _decode(files)), labels
+        return cached_array(
+            self.cache_dir, f"folder-{which}", identity, lambda: _decode(files)
+        ), labels
 
     def _list(self, parent: Path) -> tuple[list[_File], Labels]:
         differing = set(_class_names(parent)) ^ set(self.classes)
         if differing:
-            raise UserError(f"{self.root}: {min(differing)} is a class in only one of train and test")
+            raise UserError(
+                f"{self.root}: {min(differing)} is a class in only one of train and test"
+            )
         by_class = [_pictures(parent / name) for name in self.classes]
         labels = np.repeat(np.arange(len(by_class)), [len(files) for files in by_class])
         return [file for files in by_class for file in files], labels
@@ -78,7 +83,9 @@ class _Pictures:
     def _rows(self, labels: Labels, which: Part, split_seed: int) -> Labels:
         single = np.flatnonzero(np.bincount(labels) < 2)
         if single.size:
-            raise UserError(f"{self.root / self.classes[single[0]]}: one picture only, so none is left for testing")
+            raise UserError(
+                f"{self.root / self.classes[single[0]]}: one picture only, so none is left for testing"
+            )
         return part_rows(labels, self.test_fraction, split_seed)[which]
 
 
@@ -87,34 +94,55 @@ def _class_names(parent: Path) -> tuple[str, ...]:
     if not parent.is_dir():
         raise UserError(f"{parent}: there is no such folder")
     with os.scandir(parent) as entries:
-        names = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith((".", "__"))]
+        names = [
+            entry.name
+            for entry in entries
+            if entry.is_dir() and not entry.name.startswith((".", "__"))
+        ]
     if len(names) < 2:
-        raise UserError(f"{parent}: a folder of pictures per class is wanted, at least two; there are {len(names)}")
+        raise UserError(
+            f"{parent}: a folder of pictures per class is wanted, at least two; there are {len(names)}"
+        )
     return tuple(sorted(names, key=lambda name: (int(name) if name.isdecimal() else np.inf, name)))
 
 
 def _pictures(class_folder: Path) -> list[_File]:
-    """The pictures of a class in the order of their names; what else lies there, such as Thumbs.db, is left out."""
+    """The pictures of a class in the order of their names; what else lies there, such as Thumbs.db,
+    is left out.
+    """
     with os.scandir(class_folder) as entries:
         files = [entry for entry in entries if entry.is_file() and not entry.name.startswith(".")]
-    pictures = sorted((file for file in files if file.name.lower().endswith(SUFFIXES)), key=lambda file: file.name)
+    pictures = sorted(
+        (file for file in files if file.name.lower().endswith(SUFFIXES)), key=lambda file: file.name
+    )
     if not pictures:
         raise UserError(f"{class_folder}: no PNG or JPEG files")
     if len(pictures) < len(files):
-        log.info("%s: %d files are neither PNG nor JPEG and left out", class_folder, len(files) - len(pictures))
+        log.info(
+            "%s: %d files are neither PNG nor JPEG and left out",
+            class_folder,
+            len(files) - len(pictures),
+        )
     return pictures
 
 
 def _decode(files: list[_File]) -> Images:
-    """Decode pictures on all cores; of several broken ones the first is named, whatever the number of threads."""
+    """Decode pictures on all cores; of several broken ones the first is named, whatever the number
+    of threads.
+    """
     images = np.empty((len(files), SIDE, SIDE), np.uint8)
 
     def decode(start: int) -> int:
         block = files[start : start + BLOCK]
-        images[start : start + BLOCK] = [image_to_mnist(read_image(Path(file.path))) for file in block]
+        images[start : start + BLOCK] = [
+            image_to_mnist(read_image(Path(file.path))) for file in block
+        ]
         return start + len(block)
 
-    with progress_bar(f"Decoding {len(files):,} pictures") as show, ThreadPoolExecutor(cpu_count()) as pool:
+    with (
+        progress_bar(f"Decoding {len(files):,} pictures") as show,
+        ThreadPoolExecutor(cpu_count()) as pool,
+    ):
         for done in pool.map(decode, range(0, len(files), BLOCK)):
             show(done, len(files))
     return images

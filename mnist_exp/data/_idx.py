@@ -1,4 +1,6 @@
-"""The IDX format of MNIST's files: magic (two zeros, 8 for uint8, number of dimensions), big-endian sizes, values."""
+"""The IDX format of MNIST's files: magic (two zeros, 8 for uint8, number of dimensions), big-endian
+sizes, values.
+"""
 
 import hashlib
 import math
@@ -22,14 +24,17 @@ _MAX_DEFLATE_RATIO = 1032  # no deflate stream unpacks to more (zlib's technical
 
 
 class IdxError(ValueError):
-    """What is wrong with the bytes of an IDX file; whoever knows the file's name puts it in front."""
+    """What is wrong with the bytes of an IDX file; whoever knows the file's name puts it in
+    front.
+    """
 
 
 @dataclass(frozen=True)
 class Digest:
     """The sha256 that a published file must have.
 
-    Either of its content, or `of_gz`, of the packed file itself; that one says nothing about a file unpacked by hand.
+    Either of its content, or `of_gz`, of the packed file itself; that one says nothing about a file
+    unpacked by hand.
     """
 
     sha256: str
@@ -37,9 +42,16 @@ class Digest:
 
 
 def find_idx(folder: Path, name: str) -> list[Path]:
-    """The files that may hold `name`, packed or not; some mirrors spell `train-images.idx3-ubyte`."""
+    """The files that may hold `name`, packed or not; some mirrors spell `train-
+    images.idx3-ubyte`.
+    """
     spellings = (name, name.replace("-idx", ".idx"))
-    return [path for spelling in spellings for path in (folder / f"{spelling}.gz", folder / spelling) if path.is_file()]
+    return [
+        path
+        for spelling in spellings
+        for path in (folder / f"{spelling}.gz", folder / spelling)
+        if path.is_file()
+    ]
 
 
 def read_idx(path: Path, dimensions: int, digest: Digest | None = None) -> Images:
@@ -52,10 +64,17 @@ def read_idx(path: Path, dimensions: int, digest: Digest | None = None) -> Image
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def cached_idx(path: Path, dimensions: int, cache_dir: Path | None, digest: Digest | None = None) -> Images:
+def cached_idx(
+    path: Path, dimensions: int, cache_dir: Path | None, digest: Digest | None = None
+) -> Images:
     """Read a file, or the cached array of what was read and verified when it was last changed."""
     identity = f"{identify(path.resolve(), path.stat())}|{dimensions}|{digest}"
-    return cached_array(cache_dir, path.name.removesuffix(".gz"), identity, lambda: read_idx(path, dimensions, digest))
+    return cached_array(
+        cache_dir,
+        path.name.removesuffix(".gz"),
+        identity,
+        lambda: read_idx(path, dimensions, digest),
+    )
 
 
 def paired(images: Images, labels: Images, folder: Path) -> tuple[Images, Labels]:
@@ -66,7 +85,9 @@ def paired(images: Images, labels: Images, folder: Path) -> tuple[Images, Labels
 
 
 def parse_idx(raw: bytes, dimensions: int, digest: Digest | None = None) -> Images:
-    """The values of an IDX file from its bytes as they are on disk, read-only uint8 (n,) or (n, h, w)."""
+    """The values of an IDX file from its bytes as they are on disk, read-only uint8 (n,) or (n, h,
+    w).
+    """
     packed = raw[:2] == b"\x1f\x8b"
     start = 4 + 4 * dimensions
     header = _content(raw, packed, start)
@@ -75,16 +96,22 @@ def parse_idx(raw: bytes, dimensions: int, digest: Digest | None = None) -> Imag
     magic, *shape = struct.unpack(f">{1 + dimensions}I", header)
     if magic != 0x0800 + dimensions:
         kind = "images" if dimensions == IMAGES else "labels"
-        raise IdxError(f"not an IDX file of {kind}: its magic number is {magic}, not {0x0800 + dimensions}")
+        raise IdxError(
+            f"not an IDX file of {kind}: its magic number is {magic}, not {0x0800 + dimensions}"
+        )
     size = start + math.prod(shape)
     if size == start:
         raise IdxError(f"empty: its header says {' x '.join(map(str, shape))}")
     if size > len(raw) * (_MAX_DEFLATE_RATIO if packed else 1):  # judged before memory is asked for
-        raise IdxError(f"truncated: {size:,} bytes expected, {len(raw):,} {'packed ' * packed}found")
+        raise IdxError(
+            f"truncated: {size:,} bytes expected, {len(raw):,} {'packed ' * packed}found"
+        )
     content = _content(raw, packed, size + 1)
     if len(content) != size:
         found = f"{len(content):,} found" if len(content) < size else "there are more"
-        raise IdxError(f"{'truncated' if len(content) < size else 'trailing bytes'}: {size:,} bytes expected, {found}")
+        raise IdxError(
+            f"{'truncated' if len(content) < size else 'trailing bytes'}: {size:,} bytes expected, {found}"
+        )
     _check(digest, raw, content, packed)
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 

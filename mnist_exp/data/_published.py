@@ -11,7 +11,16 @@ from typing import Literal
 
 from mnist_exp.data._dataset import Images, Labels, Part, Source
 from mnist_exp.data._download import DownloadError, Mirrors
-from mnist_exp.data._idx import FILES, IMAGES, LABELS, Digest, cached_idx, find_idx, paired, parse_idx
+from mnist_exp.data._idx import (
+    FILES,
+    IMAGES,
+    LABELS,
+    Digest,
+    cached_idx,
+    find_idx,
+    paired,
+    parse_idx,
+)
 from mnist_exp.errors import UserError
 from mnist_exp.process import write_atomic
 
@@ -41,16 +50,35 @@ MNIST = Published(
         "https://raw.githubusercontent.com/fgnt/mnist/master/",
     ),
     {
-        "train-images-idx3-ubyte": Digest("ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
-        "train-labels-idx1-ubyte": Digest("65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
-        "t10k-images-idx3-ubyte": Digest("0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
-        "t10k-labels-idx1-ubyte": Digest("ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+        "train-images-idx3-ubyte": Digest(
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+        ),
+        "train-labels-idx1-ubyte": Digest(
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
+        ),
+        "t10k-images-idx3-ubyte": Digest(
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
+        ),
+        "t10k-labels-idx1-ubyte": Digest(
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
+        ),
     },
 )
 # sha256 of the .gz: the digests that public loaders list beside the md5 of Zalando's README (torchvision checks those).
 FASHION_MNIST = Published(
     "fashion_mnist",
-    ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    (
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ),
     (
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -73,25 +101,40 @@ FASHION_MNIST = Published(
 
 
 def mnist(data_dir: str | Path, cache_dir: str | Path | None = None, name: str = "mnist") -> Source:
-    """MNIST (LeCun, Cortes and Burges) from `data_dir/mnist/`; what is missing or damaged there is downloaded."""
+    """MNIST (LeCun, Cortes and Burges) from `data_dir/mnist/`; what is missing or damaged there is
+    downloaded.
+    """
     return published(MNIST, data_dir, cache_dir, name)
 
 
-def fashion_mnist(data_dir: str | Path, cache_dir: str | Path | None = None, name: str = "fashion_mnist") -> Source:
-    """Fashion-MNIST (Zalando), likewise; of files that were unpacked by hand only the structure can be checked."""
+def fashion_mnist(
+    data_dir: str | Path, cache_dir: str | Path | None = None, name: str = "fashion_mnist"
+) -> Source:
+    """Fashion-MNIST (Zalando), likewise; of files that were unpacked by hand only the structure can
+    be checked.
+    """
     return published(FASHION_MNIST, data_dir, cache_dir, name)
 
 
-def published(files: Published, data_dir: str | Path, cache_dir: str | Path | None, name: str) -> Source:
-    """A source of published files; base addresses in the environment variable MNIST_EXP_MIRRORS replace its mirrors."""
+def published(
+    files: Published, data_dir: str | Path, cache_dir: str | Path | None, name: str
+) -> Source:
+    """A source of published files; base addresses in the environment variable MNIST_EXP_MIRRORS
+    replace its mirrors.
+    """
     mirrors = os.environ.get(MIRRORS_VARIABLE, "").split() or files.mirrors
     folder = Path(data_dir).expanduser() / files.name
-    reader = _Reader(files.digests, folder, Path(cache_dir).expanduser() if cache_dir else None, Mirrors(mirrors))
+    reader = _Reader(
+        files.digests, folder, Path(cache_dir).expanduser() if cache_dir else None, Mirrors(mirrors)
+    )
     return Source(name, reader.part, lambda: files.classes)
 
 
-def decide_auto(data_dir: str | Path, cache_dir: str | Path | None = None) -> Literal["mnist", "digits"]:
-    """What `dataset=auto` stands for: MNIST if it is on disk or a mirror has it, else the digits, with a warning.
+def decide_auto(
+    data_dir: str | Path, cache_dir: str | Path | None = None
+) -> Literal["mnist", "digits"]:
+    """What `dataset=auto` stands for: MNIST if it is on disk or a mirror has it, else the digits,
+    with a warning.
 
     Damaged files that cannot be replaced are an error instead: whoever put them there wants MNIST. With `cache_dir`
     the images are decoded and cached in passing, and the next decision takes milliseconds.
@@ -102,14 +145,17 @@ def decide_auto(data_dir: str | Path, cache_dir: str | Path | None = None) -> Li
             source.part(part, 0)
     except DownloadError as error:
         log.warning(
-            "MNIST IS NOT AT HAND: dataset=auto takes the 1,797 digits bundled with scikit-learn instead.\n%s", error
+            "MNIST IS NOT AT HAND: dataset=auto takes the 1,797 digits bundled with scikit-learn instead.\n%s",
+            error,
         )
         return "digits"
     return "mnist"
 
 
 def auto(**parameters: object) -> Source:
-    """Never built: an entry point puts the choice of `decide_auto` in its place, once per command."""
+    """Never built: an entry point puts the choice of `decide_auto` in its place, once per
+    command.
+    """
     raise RuntimeError("dataset=auto must be settled with decide_auto() before it is built")
 
 
@@ -146,7 +192,9 @@ class _Reader:
             log.warning("%s; it is downloaded again", damage)
         try:
             _check_writable(self.folder)
-            content = self.mirrors.fetch(path.name, lambda raw: parse_idx(raw, dimensions, self.digests[name]))
+            content = self.mirrors.fetch(
+                path.name, lambda raw: parse_idx(raw, dimensions, self.digests[name])
+            )
             array, _ = self._on_disk(name, dimensions)
             if array is not None:  # another process was faster
                 return array

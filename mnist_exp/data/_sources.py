@@ -14,11 +14,14 @@ from mnist_exp.handwriting import to_mnist
 DIGITS_TEST_SHARE = 500 / 1797
 
 
-def digits(data_dir: str | Path | None = None, cache_dir: str | Path | None = None, name: str = "digits") -> Source:
-    """The 1,797 8x8 digits bundled with scikit-learn (Alpaydin and Kaynak, UCI), brought to 28x28 as MNIST looks.
+def digits(
+    data_dir: str | Path | None = None, cache_dir: str | Path | None = None, name: str = "digits"
+) -> Source:
+    """The 1,797 8x8 digits bundled with scikit-learn (Alpaydin and Kaynak, UCI), brought to 28x28
+    as MNIST looks.
 
-    500 of them, stratified, are the test part. The folders are not used: the function takes what `mnist` takes because
-    `dataset=auto` turns into either.
+    500 of them, stratified, are the test part. The folders are not used: the function takes what
+    `mnist` takes because `dataset=auto` turns into either.
     """
     return Source(name, _digits_part, lambda: tuple("0123456789"))
 
@@ -33,8 +36,12 @@ def _digits_part(which: Part, split_seed: int) -> tuple[Images, Labels]:
 
 
 def idx(path: str | Path | None, cache_dir: str | Path | None = None, name: str = "idx") -> Source:
-    """Four IDX files in a folder, named as MNIST's, of any image size; the classes are the training labels' values."""
-    reader = _IdxFolder(given_folder(path, "idx"), Path(cache_dir).expanduser() if cache_dir else None)
+    """Four IDX files in a folder, named as MNIST's, of any image size; the classes are the training
+    labels' values.
+    """
+    reader = _IdxFolder(
+        given_folder(path, "idx"), Path(cache_dir).expanduser() if cache_dir else None
+    )
     return Source(name, reader.part, reader.classes)
 
 
@@ -56,11 +63,15 @@ class _IdxFolder:
     def part(self, which: Part, split_seed: int) -> tuple[Images, Labels]:
         """Read one part; labels become the positions of their values among the training part's."""
         images, labels = FILES[which]
-        pixels, values = paired(self._array(images, IMAGES), self._array(labels, LABELS), self.folder)
+        pixels, values = paired(
+            self._array(images, IMAGES), self._array(labels, LABELS), self.folder
+        )
         known = self._values()
         unknown = np.setdiff1d(values, known)
         if unknown.size:
-            raise UserError(f"{self.folder}: label {unknown[0]} in the {which} part, but not among the training labels")
+            raise UserError(
+                f"{self.folder}: label {unknown[0]} in the {which} part, but not among the training labels"
+            )
         return pixels, np.searchsorted(known, values)
 
     def classes(self) -> tuple[str, ...]:

@@ -22,10 +22,11 @@ def load(
 ) -> Dataset:
     """Read a source and cut its splits; UserError for a size or seed out of range.
 
-    `val_size` images (None: no validation split) are taken out of the training part, then `train_size` (None: all) out
-    of what remains; `test_size` (None: all) out of the test part, which is not read unless `with_test`. Every class
-    keeps its share, to the nearest image, and at least one image. Rows stay in the source's order. The validation
-    images of a seed do not depend on the other sizes, nor do the training images as long as validation leaves enough.
+    `val_size` images (None: no validation split) are taken out of the training part, then
+    `train_size` (None: all) out of what remains; `test_size` (None: all) out of the test part,
+    which is not read unless `with_test`. Every class keeps its share, to the nearest image, and at
+    least one image. Rows stay in the source's order. The validation images of a seed do not depend
+    on the other sizes, nor do the training images as long as validation leaves enough.
     """
     if type(split_seed) is not int or split_seed < 0:
         raise UserError(f"dataset.split_seed={split_seed}: must be a whole number, 0 or more")
@@ -42,11 +43,15 @@ def load(
 
 
 def part_rows(labels: Labels, test_fraction: float, split_seed: int) -> dict[Part, Labels]:
-    """Rows for training and for testing of data that come in one part, stratified, each in ascending order."""
+    """Rows for training and for testing of data that come in one part, stratified, each in
+    ascending order.
+    """
     counts = np.bincount(labels)
     room = counts - 1
     size = int(np.clip(round(test_fraction * len(labels)), np.count_nonzero(room), room.sum()))
-    test = _draw(_shuffled_by_class(labels, len(counts), split_seed, "part"), _quota(counts, size, room))
+    test = _draw(
+        _shuffled_by_class(labels, len(counts), split_seed, "part"), _quota(counts, size, room)
+    )
     return {"train": np.setdiff1d(np.arange(len(labels)), test, assume_unique=True), "test": test}
 
 
@@ -59,12 +64,18 @@ def _read(source: Source, part: Part, split_seed: int, n_classes: int) -> tuple[
             f"dataset {source.name}: label {outside[0]} in its {part} part; classes are 0 to {n_classes - 1}"
         )
     if part == "train" and len(found) < max(2, n_classes):
-        raise UserError(f"dataset {source.name}: training images of {len(found)} of {max(2, n_classes)} classes")
+        raise UserError(
+            f"dataset {source.name}: training images of {len(found)} of {max(2, n_classes)} classes"
+        )
     return images, labels
 
 
 def _test(
-    source: Source, classes: tuple[str, ...], image_shape: tuple[int, ...], size: int | None, split_seed: int
+    source: Source,
+    classes: tuple[str, ...],
+    image_shape: tuple[int, ...],
+    size: int | None,
+    split_seed: int,
 ) -> Split:
     images, labels = _read(source, "test", split_seed, len(classes))
     if images.shape[1:] != image_shape:
@@ -82,7 +93,9 @@ def _test(
 def _cut_training(
     labels: Labels, n_classes: int, train_size: int | None, val_size: int | None, split_seed: int
 ) -> tuple[Labels, Labels]:
-    """Rows for validation from one end of every class's shuffled images, rows for training from the other end."""
+    """Rows for validation from one end of every class's shuffled images, rows for training from the
+    other end.
+    """
     counts = np.bincount(labels, minlength=n_classes)
     val_size = _checked("val_size", val_size, n_classes, len(labels) - n_classes, "none")
     val_quota = _quota(counts, val_size, room=counts - 1) if val_size else np.zeros_like(counts)
@@ -94,7 +107,9 @@ def _cut_training(
     return _draw(shuffled, val_quota), _draw([rows[::-1] for rows in shuffled], train_quota)
 
 
-def _checked(key: str, size: Any, lowest: int, highest: int, null: str, why: str = "") -> int | None:
+def _checked(
+    key: str, size: Any, lowest: int, highest: int, null: str, why: str = ""
+) -> int | None:
     if size is None or (type(size) is int and lowest <= size <= highest):
         return size
     raise UserError(
@@ -104,17 +119,23 @@ def _checked(key: str, size: Any, lowest: int, highest: int, null: str, why: str
 
 
 def _quota(counts: Labels, size: int, room: Labels) -> Labels:
-    """How many images of each class make `size`: largest remainders of the exact shares, from 1 to the class's room."""
+    """How many images of each class make `size`: largest remainders of the exact shares, from 1 to
+    the class's room.
+    """
     share, n = counts * size, counts.sum()  # in n-ths of an image, so that everything stays exact
     lowest = np.minimum(1, room)
     quota: Labels = np.clip(share // n, lowest, room)
     while missing := int(np.sign(size - quota.sum())):
         movable = quota < room if missing > 0 else quota > lowest
-        quota[np.argmax(np.where(movable, (share - quota * n) * missing, np.iinfo(np.int64).min))] += missing
+        quota[
+            np.argmax(np.where(movable, (share - quota * n) * missing, np.iinfo(np.int64).min))
+        ] += missing
     return quota
 
 
-def _shuffled_by_class(labels: Labels, n_classes: int, split_seed: int, stream: str) -> list[Labels]:
+def _shuffled_by_class(
+    labels: Labels, n_classes: int, split_seed: int, stream: str
+) -> list[Labels]:
     """The rows of each class in random order."""
     order = np.random.default_rng([split_seed, _STREAMS[stream]]).permutation(len(labels))
     grouped = order[np.argsort(labels[order], kind="stable")]

@@ -1,4 +1,6 @@
-"""What predictions and data tell: metrics, intervals and tests, suspected labels, neighbours, exploration."""
+"""What predictions and data tell: metrics, intervals and tests, suspected labels, neighbours,
+exploration.
+"""
 
 from mnist_exp.evaluation._exploration import (
     NEIGHBOURS,

@@ -1,4 +1,6 @@
-"""What can be said of a dataset before any model: ink, strokes, pixels that never vary, twins, classes that touch."""
+"""What can be said of a dataset before any model: ink, strokes, pixels that never vary, twins,
+classes that touch.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,7 +51,9 @@ def _blocks(images: "Images") -> Iterator[NDArray[np.float32]]:
 
 
 def inked_share(images: "Images") -> Float64:
-    """The share of the images with any ink at each pixel (h, w); where it is 0, a pixel never varies."""
+    """The share of the images with any ink at each pixel (h, w); where it is 0, a pixel never
+    varies.
+    """
     return np.asarray(np.count_nonzero(images, axis=0) / len(images))
 
 
@@ -59,20 +63,27 @@ def class_pictures(
     """Mean and standard deviation of every class's images (k, h, w), in grey levels."""
     groups = [images[labels == number] for number in range(n_classes)]
     mean, spread = (
-        np.stack([getattr(group, name)(axis=0, dtype=np.float32) for group in groups]) for name in ("mean", "std")
+        np.stack([getattr(group, name)(axis=0, dtype=np.float32) for group in groups])
+        for name in ("mean", "std")
     )
     return mean, spread
 
 
-def project(train: "Images", test: "Images | None") -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Both splits on the training images' first principal components (n, d), the most telling first."""
+def project(
+    train: "Images", test: "Images | None"
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Both splits on the training images' first principal components (n, d), the most telling
+    first.
+    """
     from sklearn.decomposition import PCA
 
     rows = train.reshape(len(train), -1).astype(np.float32)
     components = min(COMPONENTS, *rows.shape)
     pca = PCA(components, svd_solver="covariance_eigh").fit(rows)
     projected = pca.transform(rows)
-    return projected, None if test is None else pca.transform(test.reshape(len(test), -1).astype(np.float32))
+    return projected, None if test is None else pca.transform(
+        test.reshape(len(test), -1).astype(np.float32)
+    )
 
 
 @dataclass(frozen=True)
@@ -85,9 +96,13 @@ class Twins:
 
 
 def find_twins(
-    train: "Images", test: "Images", train_projected: NDArray[np.float32], test_projected: NDArray[np.float32]
+    train: "Images",
+    test: "Images",
+    train_projected: NDArray[np.float32],
+    test_projected: NDArray[np.float32],
 ) -> Twins:
-    """For every test image the training image nearest to it on the principal components, measured by all its pixels.
+    """For every test image the training image nearest to it on the principal components, measured
+    by all its pixels.
 
     Projection only shortens distances, so whatever is near in pixels is near there as well.
     """
@@ -97,7 +112,9 @@ def find_twins(
         part = slice(start, start + _BLOCK)
         own = test[part].astype(np.float32)
         gap = np.square(own - train[found[part]]).sum(axis=(1, 2), dtype=np.float64)
-        distance[part] = np.sqrt(gap / np.maximum(np.square(own).sum(axis=(1, 2), dtype=np.float64), 1))
+        distance[part] = np.sqrt(
+            gap / np.maximum(np.square(own).sum(axis=(1, 2), dtype=np.float64), 1)
+        )
     order = np.argsort(distance, kind="stable")
     return Twins(order, found[order], distance[order])
 
@@ -110,7 +127,9 @@ def count_repeats(*splits: "Images") -> int:
 
 @dataclass(frozen=True)
 class TouchingClasses:
-    """Two classes whose training images are often neighbours, and the closest pairs across the border."""
+    """Two classes whose training images are often neighbours, and the closest pairs across the
+    border.
+    """
 
     classes: tuple[int, int]
     share: float  # of the neighbours of their images that are of the other one
@@ -118,9 +137,14 @@ class TouchingClasses:
 
 
 def touching_classes(
-    projected: NDArray[np.float32], labels: "Labels", n_classes: int, rng: np.random.Generator, n_pairs: int = 4
+    projected: NDArray[np.float32],
+    labels: "Labels",
+    n_classes: int,
+    rng: np.random.Generator,
+    n_pairs: int = 4,
 ) -> tuple[Float64, list[TouchingClasses]]:
-    """Which share of an image's nearest training images are of which class (k, k), and all pairs, hardest first.
+    """Which share of an image's nearest training images are of which class (k, k), and all pairs,
+    hardest first.
 
     It looks at training images only: what is hard about the test set is for the end.
     """
@@ -129,7 +153,9 @@ def touching_classes(
     near, distance = nearest(projected[queries], projected, count)
     own, other = np.repeat(labels[queries], count), labels[near].ravel()
     strangers = (near != queries[:, None]).ravel()
-    counts = np.bincount((own * n_classes + other)[strangers], minlength=n_classes**2).reshape(n_classes, n_classes)
+    counts = np.bincount((own * n_classes + other)[strangers], minlength=n_classes**2).reshape(
+        n_classes, n_classes
+    )
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     found = []
     for a in range(n_classes):
@@ -137,6 +163,10 @@ def touching_classes(
             across = np.flatnonzero(((own == a) & (other == b)) | ((own == b) & (other == a)))
             closest = across[np.argsort(distance.ravel()[across], kind="stable")]
             ends = zip(np.repeat(queries, count)[closest], near.ravel()[closest], strict=True)
-            pairs = dict.fromkeys((int(q), int(n)) if labels[q] == a else (int(n), int(q)) for q, n in ends)
-            found.append(TouchingClasses((a, b), float(share[a, b] + share[b, a]) / 2, list(pairs)[:n_pairs]))
+            pairs = dict.fromkeys(
+                (int(q), int(n)) if labels[q] == a else (int(n), int(q)) for q, n in ends
+            )
+            found.append(
+                TouchingClasses((a, b), float(share[a, b] + share[b, a]) / 2, list(pairs)[:n_pairs])
+            )
     return share, sorted(found, key=lambda pair: -pair.share)

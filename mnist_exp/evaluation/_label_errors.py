@@ -1,4 +1,6 @@
-"""Which labels of a test set may be wrong: a suspicion for a person to look at; nothing is relabelled or left out."""
+"""Which labels of a test set may be wrong: a suspicion for a person to look at; nothing is
+relabelled or left out.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,7 +22,9 @@ TRAINING_IMAGES = 20_000  # likewise: of a larger training split every second, t
 
 @dataclass(frozen=True)
 class Suspect:
-    """A test image whose label two sources dispute: the model, and the training images nearest to it."""
+    """A test image whose label two sources dispute: the model, and the training images nearest to
+    it.
+    """
 
     position: int  # in evaluation order
     agreeing: int  # how many of the `NEIGHBOURS` nearest training images carry the predicted class
@@ -29,19 +33,23 @@ class Suspect:
 def suspected_labels(predictions: Predictions, images: "Images", train: "Split") -> list[Suspect]:
     """The surest mistakes whose nearest training images side with the model, surest first.
 
-    The nearest are those of least Euclidean distance between pixels, which knows nothing of the model. What is found so
-    on MNIST are wrong labels that people confirmed (rows 659, 947, 2130, 9729), and more digits that are merely ugly.
+    The nearest are those of least Euclidean distance between pixels, which knows nothing of the
+    model. What is found so on MNIST are wrong labels that people confirmed (rows 659, 947, 2130,
+    9729), and more digits that are merely ugly.
     """
     positions = surest_mistakes(predictions)[:CANDIDATES]
     if not len(positions):
         return []
     nearest = nearest_labels(images[positions], train)
     agreeing = (nearest == predictions.prediction[positions, None]).sum(axis=1)
-    return [Suspect(int(p), int(n)) for p, n in zip(positions, agreeing, strict=True) if n >= AGREEING]
+    return [
+        Suspect(int(p), int(n)) for p, n in zip(positions, agreeing, strict=True) if n >= AGREEING
+    ]
 
 
 def surest_mistakes(predictions: Predictions) -> NDArray[np.int64]:
-    """Positions of the mistakes, by how far the model prefers its answer to the label (probability or decision score).
+    """Positions of the mistakes, by how far the model prefers its answer to the label (probability
+    or decision score).
 
     Without either nothing tells a sure mistake from another, and none is returned.
     """
@@ -49,12 +57,16 @@ def surest_mistakes(predictions: Predictions) -> NDArray[np.int64]:
     if belief is None:
         return np.empty(0, np.int64)
     wrong = np.flatnonzero(predictions.label != predictions.prediction)
-    preference = belief[wrong, predictions.prediction[wrong]] - belief[wrong, predictions.label[wrong]]
+    preference = (
+        belief[wrong, predictions.prediction[wrong]] - belief[wrong, predictions.label[wrong]]
+    )
     return wrong[np.argsort(-preference, kind="stable")]
 
 
 def nearest_labels(images: "Images", train: "Split") -> NDArray[np.int64]:
-    """Labels (n, NEIGHBOURS) of the training images nearest to each of `images` (n, h, w), by pixels."""
+    """Labels (n, NEIGHBOURS) of the training images nearest to each of `images` (n, h, w), by
+    pixels.
+    """
     stride = _stride(train)
     labels = train.labels[::stride]
     rows = train.images[::stride].reshape(len(labels), -1)

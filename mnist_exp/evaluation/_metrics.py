@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 class Predictions:
     """What a model said of each image of a split, in evaluation order (n images, k classes).
 
-    `probability` (n, k) where the model has probabilities, else `score` (n, k) where it has decision scores.
+    `probability` (n, k) where the model has probabilities, else `score` (n, k) where it has
+    decision scores.
     """
 
     index: NDArray[np.int64]
@@ -23,7 +24,9 @@ class Predictions:
 
     @cached_property
     def confidence(self) -> NDArray[np.float64]:
-        """How sure the model was of what it said (n,): its probability, or its lead over the runner-up in score."""
+        """How sure the model was of what it said (n,): its probability, or its lead over the
+        runner-up in score.
+        """
         if self.probability is not None:
             return np.asarray(self.probability.max(axis=1), dtype=np.float64)
         if self.score is None:
@@ -43,13 +46,19 @@ class Metrics:
     ece: float | None
 
 
-def confusion_matrix(label: NDArray[np.int64], prediction: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
+def confusion_matrix(
+    label: NDArray[np.int64], prediction: NDArray[np.int64], n_classes: int
+) -> NDArray[np.int64]:
     """Counts (k, k); rows are true classes, columns what they were taken for."""
-    return np.bincount(label * n_classes + prediction, minlength=n_classes**2).reshape(n_classes, n_classes)
+    return np.bincount(label * n_classes + prediction, minlength=n_classes**2).reshape(
+        n_classes, n_classes
+    )
 
 
 def precision_recall_f1(confusion: NDArray[np.integer]) -> tuple[NDArray[np.float64], ...]:
-    """Precision, recall and F1 of each class from confusions (..., k, k); 0 where undefined, as in scikit-learn."""
+    """Precision, recall and F1 of each class from confusions (..., k, k); 0 where undefined, as in
+    scikit-learn.
+    """
     hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
     predicted, actual = confusion.sum(axis=-2), confusion.sum(axis=-1)
     precision = hits / np.maximum(predicted, 1)
@@ -68,7 +77,9 @@ def compute_metrics(predictions: Predictions, n_classes: int) -> Metrics:
         accuracy=float(np.mean(label == prediction)),
         macro_f1=float(precision_recall_f1(confusion)[2].mean()),
         top2_accuracy=None if order is None else float(np.mean(_within_top2(label, order))),
-        log_loss=None if probability is None else float(np.mean(image_log_loss(label, probability))),
+        log_loss=None
+        if probability is None
+        else float(np.mean(image_log_loss(label, probability))),
         ece=None if probability is None else calibration_error(predictions),
     )
 
@@ -78,15 +89,23 @@ def _within_top2(label: NDArray[np.int64], order: NDArray[np.floating]) -> NDArr
     return np.asarray(above < 2)
 
 
-def image_log_loss(label: NDArray[np.int64], probability: NDArray[np.floating]) -> NDArray[np.float64]:
+def image_log_loss(
+    label: NDArray[np.int64], probability: NDArray[np.floating]
+) -> NDArray[np.float64]:
     """-ln of the probability given to the truth (n,), clipped at float64 precision as scikit-learn does."""
     truth = np.take_along_axis(probability, label[:, None], axis=1)[:, 0].astype(np.float64)
     return -np.log(np.clip(truth, np.finfo(np.float64).eps, 1.0))
 
 
 def calibration_error(predictions: Predictions, bins: int = 15) -> float:
-    """Expected calibration error over equal-width confidence bins (Guo et al. 2017)."""
-    gaps = (abs(found.hits - found.n * found.confidence) for found in calibration_bins(predictions, bins))
+    """Expected calibration error over equal-width confidence bins (Guo et al.
+
+    2017).
+    """
+    gaps = (
+        abs(found.hits - found.n * found.confidence)
+        for found in calibration_bins(predictions, bins)
+    )
     return float(sum(gaps) / len(predictions.label))
 
 
@@ -104,5 +123,9 @@ def calibration_bins(predictions: Predictions, bins: int = 15) -> list[Calibrati
     confidence = predictions.confidence
     correct = predictions.label == predictions.prediction
     bin_number = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    n, total, hits = (np.bincount(bin_number, weights, bins) for weights in (None, confidence, correct))
-    return [CalibrationBin(int(n[b]), float(total[b] / n[b]), int(hits[b])) for b in np.flatnonzero(n)]
+    n, total, hits = (
+        np.bincount(bin_number, weights, bins) for weights in (None, confidence, correct)
+    )
+    return [
+        CalibrationBin(int(n[b]), float(total[b] / n[b]), int(hits[b])) for b in np.flatnonzero(n)
+    ]

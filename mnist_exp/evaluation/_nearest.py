@@ -1,4 +1,6 @@
-"""Nearest neighbours by brute force in blocks: exact, and with matrix products as fast as the machine multiplies."""
+"""Nearest neighbours by brute force in blocks: exact, and with matrix products as fast as the
+machine multiplies.
+"""
 
 from typing import Any
 
@@ -8,17 +10,26 @@ from numpy.typing import NDArray
 _QUERIES, _ROWS = 500, 5_000  # distances of one block: 10 MB
 
 
-def nearest(queries: NDArray[Any], rows: NDArray[Any], count: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Indices and squared Euclidean distances (m, count) of the `count` rows (n, d) nearest to each query (m, d).
+def nearest(
+    queries: NDArray[Any], rows: NDArray[Any], count: int
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Indices and squared Euclidean distances (m, count) of the `count` rows (n, d) nearest to each
+    query (m, d).
 
-    The nearest comes first. Numbers of any dtype are taken as float32, block by block, so that images need no copy.
+    The nearest comes first. Numbers of any dtype are taken as float32, block by block, so that
+    images need no copy.
     """
-    found = [_of_block(queries[start : start + _QUERIES], rows, count) for start in range(0, len(queries), _QUERIES)]
+    found = [
+        _of_block(queries[start : start + _QUERIES], rows, count)
+        for start in range(0, len(queries), _QUERIES)
+    ]
     index, distance = (np.concatenate(part) for part in zip(*found, strict=True))
     return index, distance
 
 
-def _of_block(queries: NDArray[Any], rows: NDArray[Any], count: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+def _of_block(
+    queries: NDArray[Any], rows: NDArray[Any], count: int
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     wanted = queries.astype(np.float32)
     length = np.einsum("ij,ij->i", wanted, wanted)[:, None]
     index = np.empty((len(wanted), 0), np.intp)

@@ -15,14 +15,22 @@ from mnist_exp.handwriting._drawing import Ink, drawn_to_mnist
 
 LETTERS, SCRIBBLES = 1_000, 500  # four times as many refuse no more
 CHARACTERS = "ACEFGHJKLMNPQRTUVWXYadefhkmnprtuvwxy?&#@%+*=$<"  # none that a hand might write for a digit, as O, l or S
-FONTS = ("STIXGeneral", "STIXGeneralItalic", "cmr10", "cmss10", "cmtt10")  # they come with matplotlib
+FONTS = (
+    "STIXGeneral",
+    "STIXGeneralItalic",
+    "cmr10",
+    "cmss10",
+    "cmtt10",
+)  # they come with matplotlib
 _SIDE, _HEIGHT = 112, 64  # px of the paper, and of a letter
 _MARGIN = 12  # px from the paper's edge that scribbles keep
 
 
 @cache
 def non_digits(seed: int = 0) -> Ink:
-    """Letters, signs and scribbles of all kinds (n, 28, 28), brought to MNIST's look as drawings are."""
+    """Letters, signs and scribbles of all kinds (n, 28, 28), brought to MNIST's look as drawings
+    are.
+    """
     rng = np.random.default_rng(seed)
     pictures = [_letter(rng) for _ in range(LETTERS)] + [_scribble(rng) for _ in range(SCRIBBLES)]
     images = np.stack([drawn_to_mnist(np.asarray(picture)) for picture in pictures])
@@ -39,7 +47,11 @@ def _letter(rng: np.random.Generator) -> Image.Image:
     pen, middle = ImageDraw.Draw(image), (_SIDE / 2, _SIDE / 2)
     font, weight = ImageFont.truetype(path, _HEIGHT), int(rng.integers(4))
     pen.text(middle, str(rng.choice(list(CHARACTERS))), 255, font, anchor="mm", stroke_width=weight)
-    angle, slant, width = np.deg2rad(rng.uniform(-12, 12)), rng.uniform(-0.25, 0.25), rng.uniform(0.7, 1.3)
+    angle, slant, width = (
+        np.deg2rad(rng.uniform(-12, 12)),
+        rng.uniform(-0.25, 0.25),
+        rng.uniform(0.7, 1.3),
+    )
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ np.array([[1 / width, slant], [0, 1]])
     shift = middle - matrix @ middle  # the centre stays where it is
@@ -54,7 +66,9 @@ def _scribble(rng: np.random.Generator) -> Image.Image:
     kind = rng.choice(["long", "curved", "angular"])
     for _ in range(1 if kind == "long" else int(rng.integers(1, 4))):
         points = rng.uniform(
-            _MARGIN, _SIDE - _MARGIN, (int(rng.integers(6, 15) if kind == "long" else rng.integers(4, 7)), 2)
+            _MARGIN,
+            _SIDE - _MARGIN,
+            (int(rng.integers(6, 15) if kind == "long" else rng.integers(4, 7)), 2),
         )
         if kind != "angular":
             points = _curve(points)

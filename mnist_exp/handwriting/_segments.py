@@ -14,7 +14,9 @@ _Part = tuple[slice, slice, set[int]]  # rows and columns of a box, and the labe
 
 
 def split_digits(ink: Ink) -> list[Ink]:
-    """White ink on black (h, w) -> the ink of each digit in a box of its own, left to right; none if it is blank."""
+    """White ink on black (h, w) -> the ink of each digit in a box of its own, left to right; none
+    if it is blank.
+    """
     labels, count = ndimage.label(ink > 0, np.ones((3, 3)))
     if not count:
         return []
@@ -28,7 +30,10 @@ def split_digits(ink: Ink) -> list[Ink]:
             nearest = min(range(len(digits)), key=lambda i: _gap(digits[i], part))
             digits[nearest] = _joined(digits[nearest], part)
     digits = _stack(digits)
-    return [_cut(ink, labels, part) for part in sorted(digits, key=lambda part: part[1].start + part[1].stop)]
+    return [
+        _cut(ink, labels, part)
+        for part in sorted(digits, key=lambda part: part[1].start + part[1].stop)
+    ]
 
 
 def _stack(parts: list[_Part]) -> list[_Part]:
@@ -36,7 +41,9 @@ def _stack(parts: list[_Part]) -> list[_Part]:
     parts = sorted(parts, key=lambda part: part[1].start)
     done: list[_Part] = []
     for part in parts:
-        while done and _overlap(done[-1][1], part[1]) > OVERLAP * min(_length(done[-1][1]), _length(part[1])):
+        while done and _overlap(done[-1][1], part[1]) > OVERLAP * min(
+            _length(done[-1][1]), _length(part[1])
+        ):
             part = _joined(done.pop(), part)
         done.append(part)
     return done
@@ -55,10 +62,14 @@ def _gap(a: _Part, b: _Part) -> float:
 
 
 def _joined(a: _Part, b: _Part) -> _Part:
-    rows, columns = (slice(min(x.start, y.start), max(x.stop, y.stop)) for x, y in zip(a[:2], b[:2], strict=True))
+    rows, columns = (
+        slice(min(x.start, y.start), max(x.stop, y.stop)) for x, y in zip(a[:2], b[:2], strict=True)
+    )
     return rows, columns, a[2] | b[2]
 
 
 def _cut(ink: Ink, labels: NDArray[np.int32], part: _Part) -> Ink:
     rows, columns, mine = part
-    return np.asarray(np.where(np.isin(labels[rows, columns], list(mine)), ink[rows, columns], 0), np.uint8)
+    return np.asarray(
+        np.where(np.isin(labels[rows, columns], list(mine)), ink[rows, columns], 0), np.uint8
+    )

@@ -1,4 +1,6 @@
-"""Work on images in blocks that fit a core's cache, on threads: numpy's loops leave the interpreter to the others."""
+"""Work on images in blocks that fit a core's cache, on threads: numpy's loops leave the interpreter
+to the others.
+"""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,15 +16,19 @@ BLOCK_PIXELS = 128 * 28 * 28
 class Scratch:
     """Arrays that one thread uses again from block to block.
 
-    Fresh ones would be page-faulted in every time, which costs more than the arithmetic on them (measured: 20 us
-    instead of 5 us for each 28x28 image resampled).
+    Fresh ones would be page-faulted in every time, which costs more than the arithmetic on them
+    (measured: 20 us instead of 5 us for each 28x28 image resampled).
     """
 
     def __init__(self) -> None:
         self._arrays: dict[str, NDArray[Any]] = {}
 
-    def __call__(self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> NDArray[Any]:
-        """Return the array of that name, which holds what was last left in it; it is zero at first."""
+    def __call__(
+        self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32
+    ) -> NDArray[Any]:
+        """Return the array of that name, which holds what was last left in it; it is zero at
+        first.
+        """
         array = self._arrays.get(name)
         size = int(np.prod(shape))
         if array is None or array.size < size:
@@ -31,12 +37,16 @@ class Scratch:
 
 
 def block_size(height: int, width: int) -> int:
-    """Return how many images make one block; it depends on their size only, so that results depend on nothing else."""
+    """Return how many images make one block; it depends on their size only, so that results depend
+    on nothing else.
+    """
     return max(1, BLOCK_PIXELS // (height * width))
 
 
 def run_blocks(work: Callable[[slice, Scratch], None], n: int, size: int, n_jobs: int) -> None:
-    """Call `work(block, scratch)` for every `size` of `n` items on `n_jobs` threads; it writes its block in place."""
+    """Call `work(block, scratch)` for every `size` of `n` items on `n_jobs` threads; it writes its
+    block in place.
+    """
     blocks = iter([slice(start, min(start + size, n)) for start in range(0, n, size)])
 
     def drain() -> None:
@@ -58,12 +68,20 @@ def run_blocks(work: Callable[[slice, Scratch], None], n: int, size: int, n_jobs
 
 
 def bilinear(images: NDArray[Any], rows: Float32, cols: Float32, scratch: Scratch) -> Float32:
-    """Return images (n, h, w) as they are at the places `rows`, `cols` (n, h, w), 0 outside; overwrites the places."""
+    """Return images (n, h, w) as they are at the places `rows`, `cols` (n, h, w), 0 outside;
+    overwrites the places.
+    """
     n, height, width = images.shape
-    frame = (n, height + 3, width + 3)  # one pixel before and two after, so that any place has four neighbours
+    frame = (
+        n,
+        height + 3,
+        width + 3,
+    )  # one pixel before and two after, so that any place has four neighbours
     framed = scratch("frame", frame)
     framed[:, 1:-2, 1:-2] = images
-    whole_rows, whole_cols = (scratch(name, images.shape, np.int32) for name in ("whole_rows", "whole_cols"))
+    whole_rows, whole_cols = (
+        scratch(name, images.shape, np.int32) for name in ("whole_rows", "whole_cols")
+    )
     for places, whole, size in ((rows, whole_rows, height), (cols, whole_cols, width)):
         np.clip(places, -1, size, out=places)
         places += 1
@@ -73,10 +91,14 @@ def bilinear(images: NDArray[Any], rows: Float32, cols: Float32, scratch: Scratc
     whole_rows += whole_cols
     index = scratch("index", images.shape, np.intp)
     np.add(whole_rows, np.arange(0, framed.size, frame[1] * frame[2])[:, None, None], out=index)
-    neighbours = [scratch(name, images.shape) for name in ("top", "top_right", "bottom", "bottom_right")]
+    neighbours = [
+        scratch(name, images.shape) for name in ("top", "top_right", "bottom", "bottom_right")
+    ]
     for neighbour, step in zip(neighbours, (0, 1, frame[2] - 1, 1), strict=True):
         index += step
-        np.take(framed, index, out=neighbour, mode="clip")  # none is out of range, but the mode "raise" would copy
+        np.take(
+            framed, index, out=neighbour, mode="clip"
+        )  # none is out of range, but the mode "raise" would copy
     top, top_right, bottom, bottom_right = neighbours
     blend(top, top_right, cols)
     blend(bottom, bottom_right, cols)

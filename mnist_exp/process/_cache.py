@@ -1,4 +1,6 @@
-"""Results kept on disk: of several processes that want the same one, one computes it and the others wait for it."""
+"""Results kept on disk: of several processes that want the same one, one computes it and the others
+wait for it.
+"""
 
 import inspect
 import warnings
@@ -14,8 +16,11 @@ from joblib import Memory
 from mnist_exp.errors import UserError
 
 
-def computed_once(memory: Memory, function: Callable[..., Any], ignore: Collection[str]) -> Callable[..., Any]:
-    """Return the function with its results kept in `memory`, whatever the parameters in `ignore` are.
+def computed_once(
+    memory: Memory, function: Callable[..., Any], ignore: Collection[str]
+) -> Callable[..., Any]:
+    """Return the function with its results kept in `memory`, whatever the parameters in `ignore`
+    are.
 
     A memory without a folder keeps nothing.
     """

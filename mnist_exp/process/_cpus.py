@@ -1,4 +1,6 @@
-"""How many cpus this process may use: what the system, its Slurm job or the pool that it works in leaves it."""
+"""How many cpus this process may use: what the system, its Slurm job or the pool that it works in
+leaves it.
+"""
 
 import contextlib
 import os
@@ -8,7 +10,9 @@ _LIMIT = "LOKY_MAX_CPU_COUNT"  # joblib's, so that whatever asks joblib sees the
 
 
 def cpus() -> int:
-    """Affinity and cgroup as joblib reads them; not every Slurm binds a job to its cpus, so its word counts too."""
+    """Affinity and cgroup as joblib reads them; not every Slurm binds a job to its cpus, so its
+    word counts too.
+    """
     from joblib import cpu_count
 
     given = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE")
@@ -29,5 +33,7 @@ def divided(n_processes: int) -> Iterator[None]:
 
 
 def forget_share() -> None:
-    """See all cpus again: a process on another machine inherits the environment, but not the share."""
+    """See all cpus again: a process on another machine inherits the environment, but not the
+    share.
+    """
     os.environ.pop(_LIMIT, None)

@@ -10,14 +10,18 @@ from uuid import uuid4
 
 
 def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a temporary file beside `path`, then move it there; on any failure nothing stays behind."""
+    """Let `write` fill a temporary file beside `path`, then move it there; on any failure nothing
+    stays behind.
+    """
     with _beside(path) as temporary:
         write(temporary)
         temporary.replace(path)
 
 
 def write_new(path: Path, content: str) -> None:
-    """Write UTF-8 text whole or not at all where nothing is; FileExistsError if something is, or was made meanwhile."""
+    """Write UTF-8 text whole or not at all where nothing is; FileExistsError if something is, or
+    was made meanwhile.
+    """
     with _beside(path) as temporary:
         temporary.write_text(content, encoding="utf-8", newline="\n")
         try:
@@ -31,12 +35,16 @@ def write_new(path: Path, content: str) -> None:
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """Name a temporary file beside `path`, which does not stay; an error of the system says which file it is about."""
+    """Name a temporary file beside `path`, which does not stay; an error of the system says which
+    file it is about.
+    """
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
     try:
         yield temporary
     except OSError as error:
-        if error.filename is None:  # a write to an open file fails namelessly: a full disk should have a name
+        if (
+            error.filename is None
+        ):  # a write to an open file fails namelessly: a full disk should have a name
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     finally:
@@ -59,7 +67,9 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def link_atomic(link: Path, target: Path) -> None:
-    """Point `link` at `target` by a relative symlink; where those are refused (Windows), a text file holds the path."""
+    """Point `link` at `target` by a relative symlink; where those are refused (Windows), a text
+    file holds the path.
+    """
     relative = os.path.relpath(target, link.parent)
 
     def write(temporary: Path) -> None:

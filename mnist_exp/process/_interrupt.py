@@ -1,4 +1,6 @@
-"""SIGTERM and Ctrl-C end a run in order, even while a solver written in C keeps Python from noticing."""
+"""SIGTERM and Ctrl-C end a run in order, even while a solver written in C keeps Python from
+noticing.
+"""
 
 import os
 import signal
@@ -26,10 +28,12 @@ def raise_on_sigterm() -> None:
 
 @contextmanager
 def marked_when_stuck(mark: Callable[[str], None]) -> Iterator[None]:
-    """Call `mark` with the reason, and leave, if a signal has not reached Python after a grace period.
+    """Call `mark` with the reason, and leave, if a signal has not reached Python after a grace
+    period.
 
-    Python handles a signal between two bytecodes of its main thread; libsvm may hold that for minutes, and a scheduler
-    kills after 30 s. The wake-up descriptor is written at once, and a thread can read it.
+    Python handles a signal between two bytecodes of its main thread; libsvm may hold that for
+    minutes, and a scheduler kills after 30 s. The wake-up descriptor is written at once, and a
+    thread can read it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -37,7 +41,9 @@ def marked_when_stuck(mark: Callable[[str], None]) -> Iterator[None]:
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     over = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(mark, reader, over), daemon=True, name="signals")
+    watcher = threading.Thread(
+        target=_watch, args=(mark, reader, over), daemon=True, name="signals"
+    )
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     watcher.start()
     try:

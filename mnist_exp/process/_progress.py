@@ -15,7 +15,9 @@ log = logging.getLogger(__name__)
 
 
 def stderr_console() -> Console:
-    """The console on stderr, since stdout carries the run's folder alone; one for all bars, so that they nest."""
+    """The console on stderr, since stdout carries the run's folder alone; one for all bars, so that
+    they nest.
+    """
     return _console(sys.stderr)
 
 
@@ -25,7 +27,9 @@ def _console(stream: TextIO) -> Console:
 
 
 class LogFile(logging.FileHandler):
-    """A run's log; a line that cannot be written fails the run, where logging would print a traceback and go on."""
+    """A run's log; a line that cannot be written fails the run, where logging would print a
+    traceback and go on.
+    """
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
         """Hand on the error that is being handled."""
@@ -37,7 +41,9 @@ class LogFile(logging.FileHandler):
 
 
 class Stages:
-    """Times the stages of a run; each shows a bar while it lasts, if stderr is a terminal, and leaves a log line."""
+    """Times the stages of a run; each shows a bar while it lasts, if stderr is a terminal, and
+    leaves a log line.
+    """
 
     def __init__(self, bars: bool = True) -> None:
         self._bars = bars
@@ -45,11 +51,21 @@ class Stages:
 
     @contextmanager
     def __call__(self, name: str, note: str = "") -> Iterator[Callable[[float], None]]:
-        """Time a stage; the value yielded takes the share that is done (0..1), where the work can tell."""
+        """Time a stage; the value yielded takes the share that is done (0..1), where the work can
+        tell.
+        """
         started = time.perf_counter()
-        columns = TextColumn("{task.description:<10}"), BarColumn(), TextColumn(note), TimeElapsedColumn()
+        columns = (
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            TextColumn(note),
+            TimeElapsedColumn(),
+        )
         with Progress(
-            *columns, console=stderr_console(), transient=True, disable=not (self._bars and sys.stderr.isatty())
+            *columns,
+            console=stderr_console(),
+            transient=True,
+            disable=not (self._bars and sys.stderr.isatty()),
         ) as bar:
             task = bar.add_task(name, total=None)
             yield lambda share: bar.update(task, total=1.0, completed=share)
@@ -59,7 +75,9 @@ class Stages:
 
 @contextmanager
 def progress_bar(what: str, after_s: float = 1.0) -> Iterator[Callable[[int, int], None]]:
-    """Yield `show(done, total)`, which draws only on a terminal, and nothing in the first `after_s` seconds."""
+    """Yield `show(done, total)`, which draws only on a terminal, and nothing in the first `after_s`
+    seconds.
+    """
     started = time.monotonic()
     bar = Progress(console=stderr_console(), transient=True, disable=not sys.stderr.isatty())
     task = bar.add_task(what, total=None)

@@ -13,7 +13,16 @@ from threadpoolctl import threadpool_info
 from mnist_exp import __version__
 from mnist_exp.data import Dataset
 
-_PACKAGES = ("hydra-core", "joblib", "matplotlib", "numpy", "omegaconf", "scikit-learn", "scipy", "skops")
+_PACKAGES = (
+    "hydra-core",
+    "joblib",
+    "matplotlib",
+    "numpy",
+    "omegaconf",
+    "scikit-learn",
+    "scipy",
+    "skops",
+)
 
 
 def package_versions() -> dict[str, str]:
@@ -35,14 +44,19 @@ def describe_environment(dataset: Dataset, seeds: dict[str, int]) -> dict[str, A
             for pool in threadpool_info()
         ],
         "seeds": seeds,
-        "data": {"name": dataset.name, **{name: split.sha256 for name, split in splits.items() if split is not None}},
+        "data": {
+            "name": dataset.name,
+            **{name: split.sha256 for name, split in splits.items() if split is not None},
+        },
     }
 
 
 def _git() -> dict[str, Any] | None:
     def ask(*words: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
 
     try:
         return {"sha": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}

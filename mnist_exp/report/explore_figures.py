@@ -22,7 +22,9 @@ def _figure(height: float) -> "Figure":
 
 
 def counts_figure(counts: Mapping[str, NDArray[np.int64]], classes: Sequence[str]) -> "Figure":
-    """Images of every class in every split, as shares, so that splits of different sizes can be compared."""
+    """Images of every class in every split, as shares, so that splits of different sizes can be
+    compared.
+    """
     figure = _figure(2.9)
     axes = figure.subplots()
     width = 0.8 / len(counts)
@@ -40,7 +42,9 @@ def _name_classes(axes: Any, classes: Sequence[str]) -> None:
 
 
 def grid_figure(rows: Sequence[NDArray[Any]], names: Sequence[str], grey: bool = True) -> "Figure":
-    """Pictures (n, h, w) in rows, each row with its name; `grey`: dark ink on paper, else in colours."""
+    """Pictures (n, h, w) in rows, each row with its name; `grey`: dark ink on paper, else in
+    colours.
+    """
     columns = max(map(len, rows))
     h, w = rows[0].shape[1:]
     gap = max(2, h // 10)
@@ -69,25 +73,35 @@ def class_pictures_figure(mean: NDArray[np.float32], spread: NDArray[np.float32]
 def ink_figure(
     measures: Mapping[str, NDArray[np.float64]], labels: NDArray[np.int64], classes: Sequence[str]
 ) -> "Figure":
-    """How each measure is distributed in each class: boxes hold half of the images, whiskers 98 %."""
+    """How each measure is distributed in each class: boxes hold half of the images, whiskers 98
+    %.
+    """
     figure = _figure(2.2 * len(measures))
-    for axes, (name, values) in zip(np.atleast_1d(figure.subplots(len(measures), 1)), measures.items(), strict=True):
+    for axes, (name, values) in zip(
+        np.atleast_1d(figure.subplots(len(measures), 1)), measures.items(), strict=True
+    ):
         groups = [values[labels == number] for number in range(len(classes))]
-        axes.boxplot(groups, positions=range(len(classes)), whis=(1, 99), showfliers=False, widths=0.6)
+        axes.boxplot(
+            groups, positions=range(len(classes)), whis=(1, 99), showfliers=False, widths=0.6
+        )
         _name_classes(axes, classes)
         axes.set(ylabel=name)
     return figure
 
 
 def inked_figure(share: NDArray[np.float64]) -> "Figure":
-    """The share of the images with ink at each pixel, on a logarithmic scale; pixels that never vary are hatched."""
+    """The share of the images with ink at each pixel, on a logarithmic scale; pixels that never
+    vary are hatched.
+    """
     from matplotlib.colors import LogNorm
 
     figure = _figure(4.3)
     axes = figure.subplots()
     axes.set_facecolor("#d0d0d0")
     shown = np.where(share > 0, 100 * share, np.nan)
-    picture = axes.imshow(shown, norm=LogNorm(vmin=max(np.nanmin(shown), 1e-3), vmax=100), cmap="viridis")
+    picture = axes.imshow(
+        shown, norm=LogNorm(vmin=max(np.nanmin(shown), 1e-3), vmax=100), cmap="viridis"
+    )
     figure.colorbar(picture, ax=axes, label="% of the training images with ink there")
     axes.set(title="grey: no image has any", xlabel="column", ylabel="row")
     return figure
@@ -96,7 +110,9 @@ def inked_figure(share: NDArray[np.float64]) -> "Figure":
 def scatter_figure(
     places: NDArray[np.floating], labels: NDArray[np.int64], classes: Sequence[str], title: str
 ) -> "Figure":
-    """Images as points (n, 2), coloured by class, with the class's name at the middle of its points."""
+    """Images as points (n, 2), coloured by class, with the class's name at the middle of its
+    points.
+    """
     from matplotlib import colormaps
     from matplotlib.patheffects import withStroke
 
@@ -111,7 +127,9 @@ def scatter_figure(
         axes.scatter(own[:, 0], own[:, 1], s=4, color=colour, alpha=0.6, linewidths=0)
         outline = [withStroke(linewidth=3, foreground="white")]
         x, y = np.median(own, axis=0)
-        axes.text(x, y, name, fontsize=15, weight="bold", color=colour, path_effects=outline, ha="center")
+        axes.text(
+            x, y, name, fontsize=15, weight="bold", color=colour, path_effects=outline, ha="center"
+        )
     axes.set(title=title)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -130,7 +148,13 @@ def touching_figure(share: NDArray[np.float64], classes: Sequence[str]) -> "Figu
         for a, b in np.argwhere(np.round(shown, 1) > 0):
             dark = shown[a, b] > 0.6 * np.nanmax(shown)
             axes.text(
-                b, a, f"{shown[a, b]:.1f}", ha="center", va="center", fontsize=7, color="white" if dark else "black"
+                b,
+                a,
+                f"{shown[a, b]:.1f}",
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="white" if dark else "black",
             )
     _name_classes(axes, classes)
     axes.set_yticks(range(len(classes)), classes)

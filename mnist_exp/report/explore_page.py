@@ -32,7 +32,9 @@ class Section:
 
     title: str
     text: list[str]
-    pictures: list[tuple[str, str, str]] = field(default_factory=list)  # file name, what it shows, data URI
+    pictures: list[tuple[str, str, str]] = field(
+        default_factory=list
+    )  # file name, what it shows, data URI
     head: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
 
@@ -59,7 +61,13 @@ class Explorer:
                 )
             made = []
             with stages("describe", "counts, means, ink, pixels"):
-                made += [self._counts(), self._examples(), self._means(), self._ink(), self._pixels()]
+                made += [
+                    self._counts(),
+                    self._examples(),
+                    self._means(),
+                    self._ink(),
+                    self._pixels(),
+                ]
             with stages("embed", "t-SNE"):
                 made.append(self._embedding(train_projected))
             with stages("neighbours", "classes that touch"):
@@ -84,7 +92,9 @@ class Explorer:
     def _counts(self) -> Section:
         splits = {"train": self.dataset.train, "val": self.dataset.val, "test": self.dataset.test}
         counts = {
-            name: np.bincount(split.labels, minlength=len(self._classes)) for name, split in splits.items() if split
+            name: np.bincount(split.labels, minlength=len(self._classes))
+            for name, split in splits.items()
+            if split
         }
         train = counts["train"]
         text = (
@@ -92,14 +102,20 @@ class Explorer:
             f"images, the rarest, {self._classes[int(train.argmin())]}, {train.min():,}. Always naming the first "
             f"would be right in {percent(train.max() / train.sum())} of the cases."
         )
-        picture = self._picture("classes", "images per class and split", figures.counts_figure(counts, self._classes))
-        rows = [[name, *(f"{found[i]:,}" for found in counts.values())] for i, name in enumerate(self._classes)]
+        picture = self._picture(
+            "classes", "images per class and split", figures.counts_figure(counts, self._classes)
+        )
+        rows = [
+            [name, *(f"{found[i]:,}" for found in counts.values())]
+            for i, name in enumerate(self._classes)
+        ]
         return Section("Classes", [text], [picture], ["class", *counts], rows)
 
     def _examples(self) -> Section:
         train, rng = self.dataset.train, self._rng()
         rows = [
-            rng.permutation(np.flatnonzero(train.labels == number))[:EXAMPLES] for number in range(len(self._classes))
+            rng.permutation(np.flatnonzero(train.labels == number))[:EXAMPLES]
+            for number in range(len(self._classes))
         ]
         figure = figures.grid_figure([train.images[np.sort(row)] for row in rows], self._classes)
         return Section(
@@ -111,12 +127,12 @@ class Explorer:
     def _means(self) -> Section:
         train = self.dataset.train
         mean, spread = evaluation.class_pictures(train.images, train.labels, len(self._classes))
-        text = (
-            "Bright in the spread (twice the standard deviation): where images of a class differ in slant, size, form."
-        )
+        text = "Bright in the spread (twice the standard deviation): where images of a class differ in slant, size, form."
         figure = figures.class_pictures_figure(mean, spread)
         return Section(
-            "Mean and variability", [text], [self._picture("means", "mean and spread of every class", figure)]
+            "Mean and variability",
+            [text],
+            [self._picture("means", "mean and spread of every class", figure)],
         )
 
     def _ink(self) -> Section:
@@ -130,7 +146,11 @@ class Explorer:
         )
         measures = {"stroke width, pixels": width, "mean grey": ink}
         figure = figures.ink_figure(measures, train.labels, self._classes)
-        return Section("Ink and strokes", [text], [self._picture("ink", "stroke width and mean grey by class", figure)])
+        return Section(
+            "Ink and strokes",
+            [text],
+            [self._picture("ink", "stroke width and mean grey by class", figure)],
+        )
 
     def _pixels(self) -> Section:
         share = evaluation.inked_share(self.dataset.train.images)
@@ -151,45 +171,73 @@ class Explorer:
         labels = self.dataset.train.labels
         chosen = np.sort(self._rng().choice(len(labels), min(EMBEDDED, len(labels)), replace=False))
         perplexity = min(30.0, (len(chosen) - 1) / 3)
-        tsne = TSNE(perplexity=perplexity, init="pca", random_state=self.seed, max_iter=500, n_jobs=1)
-        with threadpool_limits(1):  # a second thread gains a tenth, and costs several times that on a busy machine
+        tsne = TSNE(
+            perplexity=perplexity, init="pca", random_state=self.seed, max_iter=500, n_jobs=1
+        )
+        with threadpool_limits(
+            1
+        ):  # a second thread gains a tenth, and costs several times that on a busy machine
             places = tsne.fit_transform(projected[chosen])
         text = (
             f"{len(chosen):,} training images. Principal components keep large distances as they are; t-SNE keeps "
             "neighbours together, and neither its distances between groups nor their sizes mean anything."
         )
-        two = {"pca": ("first two principal components", projected[chosen, :2]), "tsne": ("t-SNE", places)}
+        two = {
+            "pca": ("first two principal components", projected[chosen, :2]),
+            "tsne": ("t-SNE", places),
+        }
         pictures = [
-            self._picture(name, title, figures.scatter_figure(points, labels[chosen], self._classes, title))
+            self._picture(
+                name, title, figures.scatter_figure(points, labels[chosen], self._classes, title)
+            )
             for name, (title, points) in two.items()
         ]
         return Section("The plane", [text], pictures)
 
     def _touching(self, projected: NDArray[np.float32]) -> Section:
         train = self.dataset.train
-        share, pairs = evaluation.touching_classes(projected, train.labels, len(self._classes), self._rng())
-        names = [f"{self._classes[a]} and {self._classes[b]}" for a, b in (pair.classes for pair in pairs)]
+        share, pairs = evaluation.touching_classes(
+            projected, train.labels, len(self._classes), self._rng()
+        )
+        names = [
+            f"{self._classes[a]} and {self._classes[b]}"
+            for a, b in (pair.classes for pair in pairs)
+        ]
         text = (
             f"Of the {evaluation.NEIGHBOURS} training images nearest to each (on {projected.shape[1]} principal "
             f"components), those of another class say what will be hard to tell apart: {', '.join(names[:3])}. "
             "The second picture shows the closest pairs across each border."
         )
-        hardest = [(name, pair.pairs) for name, pair in zip(names, pairs, strict=True) if pair.pairs][:8]
+        hardest = [
+            (name, pair.pairs) for name, pair in zip(names, pairs, strict=True) if pair.pairs
+        ][:8]
         pictures = [
             self._picture(
-                "class_pairs", "share of neighbours of another class", figures.touching_figure(share, self._classes)
+                "class_pairs",
+                "share of neighbours of another class",
+                figures.touching_figure(share, self._classes),
             )
         ]
         if hardest:
             rows = [train.images[np.array(ends).ravel()] for _, ends in hardest]
             borders = figures.grid_figure(rows, [name for name, _ in hardest])
-            pictures.append(self._picture("borders", "closest pairs of the hardest classes", borders))
-        rows_of_text = [[name, percent(pair.share)] for name, pair in zip(names[:8], pairs[:8], strict=True)]
+            pictures.append(
+                self._picture("borders", "closest pairs of the hardest classes", borders)
+            )
+        rows_of_text = [
+            [name, percent(pair.share)] for name, pair in zip(names[:8], pairs[:8], strict=True)
+        ]
         return Section(
-            "Hardest pairs of classes", [text], pictures, ["pair", "neighbours of the other class"], rows_of_text
+            "Hardest pairs of classes",
+            [text],
+            pictures,
+            ["pair", "neighbours of the other class"],
+            rows_of_text,
         )
 
-    def _twins(self, test: Split, train_projected: NDArray[np.float32], test_projected: NDArray[np.float32]) -> Section:
+    def _twins(
+        self, test: Split, train_projected: NDArray[np.float32], test_projected: NDArray[np.float32]
+    ) -> Section:
         train = self.dataset.train
         twins = evaluation.find_twins(train.images, test.images, train_projected, test_projected)
         near = int(np.count_nonzero(twins.distance < evaluation.TWIN))
@@ -206,17 +254,24 @@ class Explorer:
         labels = test.labels[twins.test]
         closest = [int(np.argmax(labels == number)) for number in np.unique(labels)][:PAIRS]
         closest += closest[:1] * (len(closest) % 2)  # two pairs to a row
-        pictures = np.stack([test.images[twins.test[closest]], train.images[twins.train[closest]]], axis=1)
+        pictures = np.stack(
+            [test.images[twins.test[closest]], train.images[twins.train[closest]]], axis=1
+        )
         half = len(closest) // 2
         rows = [np.concatenate(pictures[i::half]) for i in range(half)]
-        names = [" and ".join(f"{twins.distance[place]:.0%}" for place in closest[i::half]) for i in range(half)]
+        names = [
+            " and ".join(f"{twins.distance[place]:.0%}" for place in closest[i::half])
+            for i in range(half)
+        ]
         figure = figures.grid_figure(rows, names)
         picture = self._picture("twins", "most similar test and training images", figure)
         return Section("Nearly the same in training and test", [text], [picture])
 
     def _augmentation(self) -> Section:
         train = self.dataset.train
-        first = [np.flatnonzero(train.labels == number)[0] for number in range(len(self._classes))][:10]
+        first = [np.flatnonzero(train.labels == number)[0] for number in range(len(self._classes))][
+            :10
+        ]
         originals = train.images[np.array(first)]
         result = self.augment(originals, self._rng(), n_jobs=1)
         copies = len(result) // len(originals)
@@ -228,7 +283,9 @@ class Explorer:
         text = f"Each training image becomes {copies}: itself and {copies - 1} altered ones."
         figure = figures.grid_figure(list(versions), names)
         return Section(
-            "Augmentation", [text], [self._picture("augmentation", "images before and after augmentation", figure)]
+            "Augmentation",
+            [text],
+            [self._picture("augmentation", "images before and after augmentation", figure)],
         )
 
 
@@ -237,7 +294,11 @@ def write_page(explorer: Explorer, sections: Sequence[Section], command: str) ->
     dataset = explorer.dataset
     sizes = ", ".join(
         f"{len(split):,} {name}"
-        for name, split in (("training", dataset.train), ("validation", dataset.val), ("test", dataset.test))
+        for name, split in (
+            ("training", dataset.train),
+            ("validation", dataset.val),
+            ("test", dataset.test),
+        )
         if split
     )
     h, w = dataset.train.images.shape[1:]

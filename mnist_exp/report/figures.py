@@ -1,4 +1,6 @@
-"""Figures of a run, made without pyplot so that threads and servers share no state; each function returns a Figure."""
+"""Figures of a run, made without pyplot so that threads and servers share no state; each function
+returns a Figure.
+"""
 
 import io
 from collections.abc import Sequence
@@ -23,12 +25,18 @@ def png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
-def confusion_figure(confusion: NDArray[np.integer], classes: Sequence[str], title: str) -> "Figure":
-    """Confusion matrix; the colour shows errors alone, as a share of the true class, so that rare ones stay visible."""
+def confusion_figure(
+    confusion: NDArray[np.integer], classes: Sequence[str], title: str
+) -> "Figure":
+    """Confusion matrix; the colour shows errors alone, as a share of the true class, so that rare
+    ones stay visible.
+    """
     from matplotlib.figure import Figure
 
     k = len(classes)
-    figure = Figure(figsize=(max(6.0, 0.62 * k + 1.6), max(5.4, 0.56 * k + 1.4)), layout="constrained")
+    figure = Figure(
+        figsize=(max(6.0, 0.62 * k + 1.6), max(5.4, 0.56 * k + 1.4)), layout="constrained"
+    )
     axes = figure.subplots()
     share = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     errors = np.where(np.eye(k, dtype=bool), np.nan, share)
@@ -56,8 +64,12 @@ def confusion_figure(confusion: NDArray[np.integer], classes: Sequence[str], tit
     return figure
 
 
-def frequent_confusions(predictions: Predictions, n_classes: int) -> list[tuple[int, int, NDArray[np.int64]]]:
-    """`(true, predicted, positions)` of each kind of mistake, most frequent first; positions by falling confidence."""
+def frequent_confusions(
+    predictions: Predictions, n_classes: int
+) -> list[tuple[int, int, NDArray[np.int64]]]:
+    """`(true, predicted, positions)` of each kind of mistake, most frequent first; positions by
+    falling confidence.
+    """
     wrong = np.flatnonzero(predictions.label != predictions.prediction)
     wrong = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")]
     pair = predictions.label[wrong] * n_classes + predictions.prediction[wrong]
@@ -66,31 +78,53 @@ def frequent_confusions(predictions: Predictions, n_classes: int) -> list[tuple[
     return [(int(p) // n_classes, int(p) % n_classes, wrong[pair == p]) for p in order]
 
 
-def errors_figure(predictions: Predictions, images: NDArray[np.uint8], classes: Sequence[str], title: str) -> "Figure":
+def errors_figure(
+    predictions: Predictions, images: NDArray[np.uint8], classes: Sequence[str], title: str
+) -> "Figure":
     """The most confident mistakes, a row for each of the most frequent confusions."""
     from matplotlib.figure import Figure
 
     pairs = frequent_confusions(predictions, len(classes))[:PAIRS]
     h, w = images.shape[1:]
-    cell_h, cell_w = h + max(4, h // 5), w + max(2, w // 10)  # room for the confidence under each digit
+    cell_h, cell_w = (
+        h + max(4, h // 5),
+        w + max(2, w // 10),
+    )  # room for the confidence under each digit
     width, height = (PER_PAIR + 3) * cell_w, max(len(pairs), 1) * cell_h
     figure = Figure(figsize=(10, 10 * height / width + 0.5), layout="constrained")
     axes = figure.subplots()
     axes.set(xlim=(-3 * cell_w, PER_PAIR * cell_w), ylim=(height, 0), aspect="equal", title=title)
     axes.set_axis_off()
     if not pairs:
-        axes.text(PER_PAIR * cell_w / 2, height / 2, "no mistakes", ha="center", va="center", fontsize=14)
+        axes.text(
+            PER_PAIR * cell_w / 2, height / 2, "no mistakes", ha="center", va="center", fontsize=14
+        )
     sheet = np.zeros((height, PER_PAIR * cell_w), dtype=np.uint8)
     for row, (true, predicted, positions) in enumerate(pairs):
         top = row * cell_h
         name = f"{classes[true]} as {classes[predicted]}"
         axes.text(-cell_w * 0.3, top + h * 0.45, name, ha="right", va="center", fontsize=13)
-        axes.text(-cell_w * 0.3, top + h * 0.85, f"{len(positions)} times", ha="right", va="center", color="dimgray")
+        axes.text(
+            -cell_w * 0.3,
+            top + h * 0.85,
+            f"{len(positions)} times",
+            ha="right",
+            va="center",
+            color="dimgray",
+        )
         for column, position in enumerate(positions[:PER_PAIR]):
             left = column * cell_w
             sheet[top : top + h, left : left + w] = images[position]
             note = confidence_text(predictions, int(position))
-            axes.text(left + w / 2, top + (h + cell_h) / 2, note, ha="center", va="center", fontsize=7, color="dimgray")
+            axes.text(
+                left + w / 2,
+                top + (h + cell_h) / 2,
+                note,
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="dimgray",
+            )
     axes.imshow(sheet, cmap="gray_r", vmin=0, vmax=255, extent=(0, PER_PAIR * cell_w, height, 0))
     return figure
 

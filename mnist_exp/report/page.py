@@ -1,8 +1,9 @@
-"""Pages that explain: one file each, no network. Style and script are package files that every page carries within it.
+"""Pages that explain: one file each, no network.
 
-A page extends `base.html` and takes its tables, confusion matrices and galleries from `parts.html`. What a click shows
-is data, not markup: `galleries` maps a key to `{"title", "items": [[position in the sheet, caption], ...]}`, and any
-element with `data-gallery="<key>"` shows that gallery (`page.js`).
+Style and script are package files that every page carries within it. A page extends `base.html` and
+takes its tables, confusion matrices and galleries from `parts.html`. What a click shows is data,
+not markup: `galleries` maps a key to `{"title", "items": [[position in the sheet, caption], ...]}`,
+and any element with `data-gallery="<key>"` shows that gallery (`page.js`).
 """
 
 import base64

@@ -1,4 +1,6 @@
-"""The run's page: every number with the pictures behind it, and what speaks against taking it at face value."""
+"""The run's page: every number with the pictures behind it, and what speaks against taking it at
+face value.
+"""
 
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,7 +47,9 @@ _FIGURES = {
 
 
 def explain_test(dataset: Dataset, test: Split, predictions: Predictions) -> dict[str, Any]:
-    """What the page shows of the test set: all of it that takes time, and nothing that other files have to wait for."""
+    """What the page shows of the test set: all of it that takes time, and nothing that other files
+    have to wait for.
+    """
     classes = dataset.classes
     confusion = confusion_matrix(predictions.label, predictions.prediction, len(classes))
     pairs = frequent_confusions(predictions, len(classes))
@@ -55,7 +59,10 @@ def explain_test(dataset: Dataset, test: Split, predictions: Predictions) -> dic
     right = [_least_certain(predictions, number) for number in range(len(classes))]
     ranked = [position for rank in _by_rank([at for _, _, at in pairs]) for position in rank]
     pictures = Pictures.of(
-        test.images, classes, predictions, [confident, [s.position for s in suspects], *right, ranked]
+        test.images,
+        classes,
+        predictions,
+        [confident, [s.position for s in suspects], *right, ranked],
     )
     return {
         "classes": classes,
@@ -64,12 +71,20 @@ def explain_test(dataset: Dataset, test: Split, predictions: Predictions) -> dic
         "cells": _cells(confusion, classes),
         "galleries": _galleries(pairs, right, pictures, confusion.sum(axis=1)),
         "confusions": [
-            {"true": classes[t], "predicted": classes[p], "n": len(at), "items": pictures.items(at[:PER_CONFUSION])}
+            {
+                "true": classes[t],
+                "predicted": classes[p],
+                "n": len(at),
+                "items": pictures.items(at[:PER_CONFUSION]),
+            }
             for t, p, at in pairs[:CONFUSIONS]
         ],
         "confident": pictures.items(confident),
         "suspects": [
-            (pictures.sheet_position(s.position), f"{pictures.caption(s.position)}\n{s.agreeing} of {NEIGHBOURS} near")
+            (
+                pictures.sheet_position(s.position),
+                f"{pictures.caption(s.position)}\n{s.agreeing} of {NEIGHBOURS} near",
+            )
             for s in suspects
         ],
         "neighbours": NEIGHBOURS,
@@ -91,10 +106,16 @@ class Pictures:
 
     @classmethod
     def of(
-        cls, images: Images, classes: Sequence[str], predictions: Predictions, wanted: Iterable[Iterable[int]]
+        cls,
+        images: Images,
+        classes: Sequence[str],
+        predictions: Predictions,
+        wanted: Iterable[Iterable[int]],
     ) -> "Pictures":
         """Take what is wanted in that order, each image once, until the sheet is full."""
-        chosen = list(dict.fromkeys(int(position) for group in wanted for position in group))[: capacity(images)]
+        chosen = list(dict.fromkeys(int(position) for group in wanted for position in group))[
+            : capacity(images)
+        ]
         places = {position: place for place, position in enumerate(chosen)}
         return cls(np.array(chosen, np.int64), places, classes, predictions)
 
@@ -105,18 +126,24 @@ class Pictures:
     def caption(self, position: int) -> str:
         """Truth, prediction, confidence, and the row in the dataset."""
         found = self.predictions
-        true, predicted = (self.classes[labels[position]] for labels in (found.label, found.prediction))
+        true, predicted = (
+            self.classes[labels[position]] for labels in (found.label, found.prediction)
+        )
         said = true if true == predicted else f"{true} as {predicted}"
         sure = confidence_text(found, int(position)).replace(" ", NO_BREAK_SPACE)
         return f"{said}\n{sure}\n#{found.index[position]}"
 
     def items(self, positions: Iterable[int]) -> list[tuple[int, str]]:
         """Those of `positions` that are in the sheet, with their captions."""
-        return [(self.sheet_position(p), self.caption(p)) for p in positions if int(p) in self.places]
+        return [
+            (self.sheet_position(p), self.caption(p)) for p in positions if int(p) in self.places
+        ]
 
 
 def _by_rank(groups: Sequence[NDArray[np.int64]]) -> list[list[int]]:
-    """The first of every group, then the second of every group, and so on: where room ends, it ends fairly."""
+    """The first of every group, then the second of every group, and so on: where room ends, it ends
+    fairly.
+    """
     longest = max(map(len, groups), default=0)
     return [[int(group[rank]) for group in groups if rank < len(group)] for rank in range(longest)]
 
@@ -181,7 +208,13 @@ def _calibration(predictions: Predictions) -> list[dict[str, Any]]:
         return []
     bins = calibration_bins(predictions)
     return [
-        {"n": b.n, "confidence": b.confidence, "right": b.hits / b.n, "interval": wilson(b.hits, b.n)} for b in bins
+        {
+            "n": b.n,
+            "confidence": b.confidence,
+            "right": b.hits / b.n,
+            "interval": wilson(b.hits, b.n),
+        }
+        for b in bins
     ]
 
 
@@ -192,7 +225,9 @@ def _halves(predictions: Predictions) -> list[dict[str, Any]]:
         part = correct[(predictions.index >= first) & (predictions.index <= last)]
         if len(part):
             interval = wilson(int(part.sum()), len(part))
-            found.append({"name": name, "n": len(part), "accuracy": float(part.mean()), "interval": interval})
+            found.append(
+                {"name": name, "n": len(part), "accuracy": float(part.mean()), "interval": interval}
+            )
     return found
 
 
@@ -204,7 +239,9 @@ def run_html(
     environment: Mapping[str, Any],
     content: Mapping[str, Any],
 ) -> str:
-    """The page; `content` is what `explain_test` returned, and `model`, `features`, `reads`, `outputs`."""
+    """The page; `content` is what `explain_test` returned, and `model`, `features`, `reads`,
+    `outputs`.
+    """
     accuracy = metrics["test"]["accuracy"]
     known = {
         "title": f"{percent(accuracy)}: {content['model']} on {dataset.name}",
@@ -223,7 +260,12 @@ def run_html(
 
 def _cost_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     times = metrics["time"]
-    stages = {"load_s": "load", "augment_s": "augment", "features_s": "features", "fit_s": "features and fit"}
+    stages = {
+        "load_s": "load",
+        "augment_s": "augment",
+        "features_s": "features",
+        "fit_s": "features and fit",
+    }
     return [
         *([name, f"{times[key]:.2f} s"] for key, name in stages.items()),
         ["predict", f"{times['predict_us_per_image']:.0f} µs an image"],
@@ -232,7 +274,9 @@ def _cost_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _figure_rows(metrics: Mapping[str, Any], intervals: Mapping[str, Any]) -> list[list[str]]:
-    """A row for each figure of each split, shares in per cent, with its interval where it has one."""
+    """A row for each figure of each split, shares in per cent, with its interval where it has
+    one.
+    """
     rows = []
     for split in ("test", "val"):
         for key, value in metrics.get(split, {}).items():
@@ -245,20 +289,33 @@ def _figure_rows(metrics: Mapping[str, Any], intervals: Mapping[str, Any]) -> li
 
 def _environment_rows(environment: Mapping[str, Any]) -> list[list[str]]:
     git = environment["git"]
-    commit = f"{git['sha']}{' with local changes' if git['dirty'] else ''}" if git else "not from a checkout"
+    commit = (
+        f"{git['sha']}{' with local changes' if git['dirty'] else ''}"
+        if git
+        else "not from a checkout"
+    )
     data = environment["data"]
     return [
         ["commit", commit],
         ["Python", f"{environment['python'].split()[0]} ({platform.python_implementation()})"],
-        ["packages", ", ".join(f"{name} {version}" for name, version in environment["packages"].items())],
+        [
+            "packages",
+            ", ".join(f"{name} {version}" for name, version in environment["packages"].items()),
+        ],
         ["machine", f"{environment['platform']}, {environment['cpu']['logical']} cpus"],
         ["seeds", ", ".join(f"{name} {seed}" for name, seed in environment["seeds"].items())],
-        *([f"{part} data, sha256", data[part]] for part in ("train", "val", "test") if part in data),
+        *(
+            [f"{part} data, sha256", data[part]]
+            for part in ("train", "val", "test")
+            if part in data
+        ),
     ]
 
 
 def rerun_command(run: Run) -> str:
-    """The command line that repeats a run; `dataset=auto` is written as what it turned out to be."""
+    """The command line that repeats a run; `dataset=auto` is written as what it turned out to
+    be.
+    """
     import shlex
 
     words = [word for word in run.overrides if word != "dataset=auto"]

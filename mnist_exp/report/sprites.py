@@ -1,4 +1,6 @@
-"""Many small pictures as one PNG, from which a page cuts each by its position: one download, one decode."""
+"""Many small pictures as one PNG, from which a page cuts each by its position: one download, one
+decode.
+"""
 
 import io
 import math
@@ -15,7 +17,9 @@ PIXELS = 2_000 * 28 * 28
 
 @dataclass(frozen=True)
 class Sheet:
-    """Pictures row by row in a grid; `png` is grey, `width` and `height` are those of one picture, in pixels."""
+    """Pictures row by row in a grid; `png` is grey, `width` and `height` are those of one picture,
+    in pixels.
+    """
 
     png: bytes
     columns: int
@@ -33,16 +37,24 @@ def capacity(images: NDArray[np.uint8]) -> int:
 
 
 def sprite_sheet(images: NDArray[np.uint8]) -> Sheet:
-    """Put uint8 images (n, h, w) into one sheet, in their order; position i is column i % columns, row i // columns."""
+    """Put uint8 images (n, h, w) into one sheet, in their order; position i is column i % columns,
+    row i // columns.
+    """
     from PIL import Image
 
     n, height, width = images.shape
     factor = _shrinking(height, width)
-    rows = max(2, math.ceil(n / COLUMNS))  # two at least: with one, a place in per cent of the others is undefined
+    rows = max(
+        2, math.ceil(n / COLUMNS)
+    )  # two at least: with one, a place in per cent of the others is undefined
     tile = -(-height // factor) * factor, -(-width // factor) * factor
     tiles = np.zeros((rows * COLUMNS, *tile), np.uint8)
     tiles[:n, :height, :width] = images
-    grid = tiles.reshape(rows, COLUMNS, *tile).swapaxes(1, 2).reshape(rows * tile[0], COLUMNS * tile[1])
+    grid = (
+        tiles.reshape(rows, COLUMNS, *tile)
+        .swapaxes(1, 2)
+        .reshape(rows * tile[0], COLUMNS * tile[1])
+    )
     buffer = io.BytesIO()
     Image.fromarray(grid).reduce(factor).save(buffer, "PNG")
     return Sheet(buffer.getvalue(), COLUMNS, rows, tile[1] // factor, tile[0] // factor)

@@ -1,9 +1,12 @@
-"""Run folders: what one holds (`Run`), whether it is whole, and how they are found."""
+"""Run folders: what one holds (`Run`), whether it is whole, how they are claimed and found."""
 
+from mnist_exp.runs._addresses import current_targets
+from mnist_exp.runs._claim import claim_job, claim_run, claim_sweep, enter_search
 from mnist_exp.runs._find import find_runs, open_run, point_latest
 from mnist_exp.runs._reading import parse_yaml
 from mnist_exp.runs._run import Labels, Run, SplitName
 from mnist_exp.runs._status import STALE_SECONDS, alive, make_folder, redact
+from mnist_exp.runs._test_reads import count_test_reads, note_test_read
 
 __all__ = [
     "STALE_SECONDS",
@@ -11,8 +14,15 @@ __all__ = [
     "Run",
     "SplitName",
     "alive",
+    "claim_job",
+    "claim_run",
+    "claim_sweep",
+    "count_test_reads",
+    "current_targets",
+    "enter_search",
     "find_runs",
     "make_folder",
+    "note_test_read",
     "open_run",
     "parse_yaml",
     "point_latest",

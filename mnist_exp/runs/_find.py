@@ -9,7 +9,9 @@ from mnist_exp.runs._run import Run
 
 
 def find_runs(root: Path | str) -> list[Run]:
-    """All run folders at or below `root`, sorted by path; no symbolic link is followed, so that none counts twice."""
+    """All run folders at or below `root`, sorted by path; no symbolic link is followed, so that
+    none counts twice.
+    """
     folders = (Path(folder) for folder, _, files in os.walk(root) if "status.json" in files)
     return [Run(folder) for folder in sorted(folders)]
 
@@ -26,7 +28,9 @@ def open_run(text: str, outputs: Path = Path("outputs")) -> Run:
     if path.is_file():  # the stand-in for a symbolic link
         path = path.parent / path.read_text(encoding="utf-8")
     if not path.exists():
-        raise UserError(f"no run at {path}: train one with `python -m mnist_exp.train`, or name another folder")
+        raise UserError(
+            f"no run at {path}: train one with `python -m mnist_exp.train`, or name another folder"
+        )
     run = Run(path.resolve() if text == "latest" else path)
     run.status  # noqa: B018  (reading it is the check)
     return run

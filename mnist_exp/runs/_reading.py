@@ -18,7 +18,9 @@ MOST_UNPACKED = 2**30  # bytes of a predictions file
 
 
 def read_text(path: Path) -> str:
-    """A file's text; what may come from anywhere is no device or pipe, which would never end, and of a bounded size."""
+    """A file's text; what may come from anywhere is no device or pipe, which would never end, and
+    of a bounded size.
+    """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
         raise OSError("not a regular file")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import yaml
@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 from mnist_exp.errors import UserError
 from mnist_exp.evaluation import Predictions
 from mnist_exp.process import write_atomic, write_bytes, write_json, write_text
+from mnist_exp.runs._addresses import MOVED, current_targets
 from mnist_exp.runs._reading import check_size, parse_yaml, parts, read_text
 from mnist_exp.runs._status import Lifetime
-
-if TYPE_CHECKING:
-    from mnist_exp.novelty import Neighbours
 
 log = logging.getLogger(__name__)
 
 SplitName = Literal["test", "val"]
-Labels = dict[tuple[int, int], NDArray[Any]]  # by checksum (CRC-32) and size in bytes, as a zip file lists them
+Labels = dict[
+    tuple[int, int], NDArray[Any]
+]  # by checksum (CRC-32) and size in bytes, as a zip file lists them
 
 
 class Run(Lifetime):
@@ -37,7 +37,7 @@ class Run(Lifetime):
     @cached_property
     def config(self) -> dict[str, Any]:
         """The composed configuration, interpolations unresolved."""
-        return dict(self._read_yaml("config.yaml"))
+        return dict(current_targets(self._read_yaml("config.yaml")))
 
     @property
     def overrides(self) -> list[str]:
@@ -93,10 +93,12 @@ class Run(Lifetime):
         return self.model_path.is_file()
 
     def load_model(self) -> Any:
-        """The fitted pipeline, raw uint8 images in; UserError if it is not what `model.json` says, or unsafe."""
+        """The fitted pipeline, raw uint8 images in; UserError if it is not what `model.json` says,
+        or unsafe.
+        """
         import hashlib
 
-        from mnist_exp.storage import load_model
+        from mnist_exp.models import load_model
 
         expected = self.model_card.get("sha256")
         try:
@@ -104,16 +106,19 @@ class Run(Lifetime):
         except OSError as error:
             raise UserError(f"{self.model_path} cannot be read: {error.strerror}") from error
         if hashlib.sha256(content).hexdigest() != expected:
-            raise UserError(f"{self.model_path} is not the file that model.json describes: its sha256 differs")
-        return load_model(content, str(self.model_path))
+            raise UserError(
+                f"{self.model_path} is not the file that model.json describes: its sha256 differs"
+            )
+        return load_model(content, str(self.model_path), MOVED)
 
-    def load_neighbours(self) -> "Neighbours | None":
-        """The kept sample of training images; None if there is none that this version can read."""
-        from mnist_exp.novelty import Neighbours
-
+    def load_neighbours(self) -> dict[str, NDArray[Any]] | None:
+        """The kept index of training images, as arrays; None if there is none that can be read."""
         try:
-            with self._neighbours_path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return Neighbours(**arrays)
+            with (
+                self._neighbours_path.open("rb") as file,
+                np.load(file, allow_pickle=False) as arrays,
+            ):
+                return dict(arrays)
         except FileNotFoundError:
             return None
         except Exception as error:  # a damaged zip raises one of half a dozen unrelated types
@@ -125,7 +130,9 @@ class Run(Lifetime):
         return self._predictions_path(split).is_file()
 
     def predictions(self, split: SplitName) -> Predictions:
-        """What the model said of each image of a split; raises UserError if the file is missing or damaged."""
+        """What the model said of each image of a split; raises UserError if the file is missing or
+        damaged.
+        """
         with self._arrays(split) as arrays:
             return Predictions(
                 index=arrays["index"],
@@ -137,7 +144,9 @@ class Run(Lifetime):
             )
 
     def answers(self, split: SplitName, known: Labels) -> tuple[NDArray[Any], NDArray[Any], str]:
-        """Labels, predictions and the split's sha256 alone; labels that another file brought are not unpacked again."""
+        """Labels, predictions and the split's sha256 alone; labels that another file brought are
+        not unpacked again.
+        """
         with self._arrays(split) as arrays:
             packed = parts(arrays)["label.npy"]
             checksum = packed.CRC, packed.file_size
@@ -158,7 +167,9 @@ class Run(Lifetime):
     # -- what a run leaves ------------------------------------------------------------------------------------------
 
     def save_predictions(self, split: SplitName, predictions: Predictions) -> None:
-        """Write enough for every later comparison without the model; scores as float16 to keep folders small."""
+        """Write enough for every later comparison without the model; scores as float16 to keep
+        folders small.
+        """
         arrays = {field.name: getattr(predictions, field.name) for field in fields(predictions)}
         arrays = {name: value for name, value in arrays.items() if value is not None}
         for name in ("probability", "score"):
@@ -190,16 +201,21 @@ class Run(Lifetime):
 
     def save_model(self, pipeline: Any, card: Mapping[str, Any]) -> int:
         """Write the pipeline as a skops file with its card; returns the size in bytes."""
-        from mnist_exp.storage import dump_model
+        from mnist_exp.models import dump_model
 
         write_atomic(self.model_path, lambda path: dump_model(pipeline, path))
         size = self.model_path.stat().st_size
-        write_json(self.path / "model.json", {**card, "sha256": _file_sha256(self.model_path), "bytes": size})
+        write_json(
+            self.path / "model.json",
+            {**card, "sha256": _file_sha256(self.model_path), "bytes": size},
+        )
         return size
 
-    def save_neighbours(self, neighbours: "Neighbours") -> None:
-        """Keep a sample of the training images beside the model; the one file that a reader may add to a run."""
-        write_atomic(self._neighbours_path, lambda path: _savez(path, neighbours.arrays()))
+    def save_neighbours(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Keep an index of training images beside the model; the one file that a reader may add to
+        a run.
+        """
+        write_atomic(self._neighbours_path, lambda path: _savez(path, arrays))
 
     def save_metrics(self, metrics: Mapping[str, Any], intervals: Mapping[str, Any]) -> None:
         """Write the numbers; the last file before the state turns `completed`."""

@@ -22,23 +22,30 @@ from mnist_exp.runs._reading import read_text
 
 SCHEMA = 1
 HEARTBEAT_SECONDS = 30
-STALE_SECONDS = 120  # a run on another host whose status was not touched for so long is taken for dead
+STALE_SECONDS = (
+    120  # a run on another host whose status was not touched for so long is taken for dead
+)
 
 State = Literal["running", "completed", "failed", "interrupted", "pruned", "stale"]
 
 _SECRET = re.compile(
-    r"(?<=://)([^:/@\s]*):\S+@|((?:password|passwd|secret|token|auth)\w*[=:])[^\s,}\]]+", re.IGNORECASE
+    r"(?<=://)([^:/@\s]*):\S+@|((?:password|passwd|secret|token|auth)\w*[=:])[^\s,}\]]+",
+    re.IGNORECASE,
 )
 
 
 def redact(text: str) -> str:
     """Blank out passwords in URLs and in `password=...`, `token=...` and the like."""
-    return _SECRET.sub(lambda match: f"{match[1]}:***@" if match[2] is None else f"{match[2]}***", text)
+    return _SECRET.sub(
+        lambda match: f"{match[1]}:***@" if match[2] is None else f"{match[2]}***", text
+    )
 
 
 @dataclass(frozen=True)
 class Status:
-    """What `status.json` holds: who runs it, since when, and how it ended (times in ISO 8601, UTC)."""
+    """What `status.json` holds: who runs it, since when, and how it ended (times in ISO 8601,
+    UTC).
+    """
 
     schema: int
     run_id: str
@@ -57,7 +64,9 @@ def _now() -> str:
 
 
 class Lifetime:
-    """What `status.json` in a run's folder says, and how it is written; everything else in the folder is `Run`'s."""
+    """What `status.json` in a run's folder says, and how it is written; everything else in the
+    folder is `Run`'s.
+    """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -67,7 +76,9 @@ class Lifetime:
 
     @classmethod
     def claim(cls, path: Path, argv: Sequence[str]) -> Self:
-        """Make `path` this process's run; raises FileExistsError if it holds one already: none is ever overwritten."""
+        """Make `path` this process's run; raises FileExistsError if it holds one already: none is
+        ever overwritten.
+        """
         run = cls(path)
         make_folder(path)
         process = psutil.Process()
@@ -87,12 +98,20 @@ class Lifetime:
         return run
 
     def withdraw(self) -> None:
-        """Leave the folder to be claimed again, for a job that starts over: its first process is gone for certain."""
+        """Leave the folder to be claimed again, for a job that starts over: its first process is
+        gone for certain.
+        """
         self._status_path.unlink()
 
     def finish(self, state: State, error: str | None = None) -> None:
-        """Write the final state; `completed` is the marker that everything else in the folder is whole."""
-        content = asdict(self.status) | {"state": state, "ended": _now(), "error": error and redact(error)}
+        """Write the final state; `completed` is the marker that everything else in the folder is
+        whole.
+        """
+        content = asdict(self.status) | {
+            "state": state,
+            "ended": _now(),
+            "error": error and redact(error),
+        }
         write_json(self._status_path, content)
 
     @contextmanager
@@ -110,7 +129,10 @@ class Lifetime:
             self.finish("pruned", str(reason))
             raise
         except BaseException as error:
-            self.finish("failed", str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
+            self.finish(
+                "failed",
+                str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}",
+            )
             raise
         else:
             self.finish("completed")
@@ -131,7 +153,9 @@ class Lifetime:
             if schema == SCHEMA:
                 return Status(**content)
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{self.path} is not a readable run: {self._status_path.name}: {error!r}") from error
+            raise UserError(
+                f"{self.path} is not a readable run: {self._status_path.name}: {error!r}"
+            ) from error
         raise UserError(f"{self.path} has run schema {schema}; this version reads {SCHEMA}")
 
     @property
@@ -171,7 +195,9 @@ def alive(pid: int, started: float) -> bool:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it; FileExistsError is left to mean that somebody claimed it."""
+    """Make a folder and those above it; FileExistsError is left to mean that somebody claimed
+    it.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:

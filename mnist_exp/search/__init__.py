@@ -1,4 +1,6 @@
-"""Hyperparameter search: `report(share, value)` lets any job tell how far it is and be stopped early."""
+"""Hyperparameter search: `report(share, value)` lets any job tell how far it is and be stopped
+early.
+"""
 
 from mnist_exp.search.reporting import report
 

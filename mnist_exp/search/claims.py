@@ -1,4 +1,6 @@
-"""Which trial comes next: one budget for all processes of a search, and no trial of a dead process forgotten."""
+"""Which trial comes next: one budget for all processes of a search, and no trial of a dead process
+forgotten.
+"""
 
 import os
 import socket
@@ -47,7 +49,9 @@ class Process:
 
 
 def finished(trial: "FrozenTrial") -> bool:
-    """Whether the trial counts: it has a value, was pruned, or failed for a reason of its own (not: was killed)."""
+    """Whether the trial counts: it has a value, was pruned, or failed for a reason of its own (not:
+    was killed).
+    """
     return trial.state.name in ("COMPLETE", "PRUNED") or failed(trial)
 
 
@@ -88,19 +92,29 @@ class Claims:
         return self.study.get_trials(deepcopy=False)
 
     def next(self) -> "Trial | None":
-        """Begin a trial, or None if the budget is spent; what dead processes left is taken up first."""
+        """Begin a trial, or None if the budget is spent; what dead processes left is taken up
+        first.
+        """
         with self.lock, quiet():
             self.recover()
             trials = self.trials()
-            if sum(finished(trial) or trial.state.name == "RUNNING" for trial in trials) >= self.n_trials:
+            if (
+                sum(finished(trial) or trial.state.name == "RUNNING" for trial in trials)
+                >= self.n_trials
+            ):
                 return None
-            self.study.sampler = self._sampler(sum(trial.state.name != "WAITING" for trial in trials))
+            self.study.sampler = self._sampler(
+                sum(trial.state.name != "WAITING" for trial in trials)
+            )
             trial = self.study.ask()
             trial.set_user_attr(WORKER, self._worker)
             return trial
 
     def recover(self) -> None:
-        """Have the trials of dead processes run again. Call this under the lock."""
+        """Have the trials of dead processes run again.
+
+        Call this under the lock.
+        """
         from optuna.storages import fail_stale_trials
 
         for trial in self.trials():
@@ -115,7 +129,9 @@ class Claims:
                 self._enqueue(trial)
 
     def left_by_others(self, until: float | None, look: Callable[[], None]) -> bool:
-        """Wait while other processes run the last trials; whether one of them died and left its trial to be run."""
+        """Wait while other processes run the last trials; whether one of them died and left its
+        trial to be run.
+        """
         while until is None or time.time() < until:
             with self.lock, quiet():
                 self.recover()
@@ -132,7 +148,11 @@ class Claims:
     def _watchable(self, trial: "FrozenTrial") -> bool:
         """Whether it would be noticed here if the trial's process died."""
         host = (trial.user_attrs.get(WORKER) or {}).get("host")
-        return host == socket.gethostname() or self._heartbeats or Run(self.folder / str(trial.number)).exists
+        return (
+            host == socket.gethostname()
+            or self._heartbeats
+            or Run(self.folder / str(trial.number)).exists
+        )
 
     def lose(self, trial: "Trial", reason: str) -> None:
         """Close a trial whose job was taken away, so that it is run again by whoever goes on."""
@@ -155,7 +175,9 @@ class Claims:
 
     def _abandoned(self, trial: "FrozenTrial") -> bool:
         worker = trial.user_attrs.get(WORKER)
-        if worker is None:  # killed within a claim, which takes no time; a journal's are made under the lock
+        if (
+            worker is None
+        ):  # killed within a claim, which takes no time; a journal's are made under the lock
             return not self._heartbeats or _age(trial) > CLAIM_SECONDS
         process = Process(worker["host"], worker["pid"], worker["started"])
         if process.host == socket.gethostname():
@@ -184,7 +206,9 @@ class Claims:
 
 
 def _killed_alone(trial: "FrozenTrial") -> bool:
-    """Whether its job or worker died while the search that started it went on: then the trial may be the reason."""
+    """Whether its job or worker died while the search that started it went on: then the trial may
+    be the reason.
+    """
     if LOST in trial.user_attrs:
         return True
     supervisor = (trial.user_attrs.get(WORKER) or {}).get("supervisor")

@@ -1,4 +1,6 @@
-"""A study in a database: the driver, heartbeats, and patience with a server that is gone for a while."""
+"""A study in a database: the driver, heartbeats, and patience with a server that is gone for a
+while.
+"""
 
 import functools
 import logging
@@ -22,12 +24,16 @@ CLASHES = 10  # of processes that find an empty database together
 
 
 def open_database(address: str, patience: float = 0.0) -> "BaseStorage":
-    """Open a database, for as long as `patience` if it does not answer; raises what its driver raises."""
+    """Open a database, for as long as `patience` if it does not answer; raises what its driver
+    raises.
+    """
     from optuna.storages import get_storage
     from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
     if address.partition("://")[::2] in (("sqlite", ""), ("sqlite", "/"), ("sqlite", "/:memory:")):
-        raise UserError(f"storage={address}: a database in memory is lost with the process; name a file, sqlite:///...")
+        raise UserError(
+            f"storage={address}: a database in memory is lost with the process; name a file, sqlite:///..."
+        )
     began, clashes = time.monotonic(), 0
     while True:
         try:
@@ -35,7 +41,10 @@ def open_database(address: str, patience: float = 0.0) -> "BaseStorage":
         except OperationalError:
             if time.monotonic() > began + patience:
                 raise
-        except (IntegrityError, ProgrammingError):  # another process makes the tables at this moment
+        except (
+            IntegrityError,
+            ProgrammingError,
+        ):  # another process makes the tables at this moment
             clashes += 1
             if clashes == CLASHES:
                 raise
@@ -50,7 +59,9 @@ def _connect(address: str) -> "BaseStorage":
 
     # A server that was started again has forgotten its connections.
     sqlite = address.startswith("sqlite")
-    options: dict[str, Any] = {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
+    options: dict[str, Any] = (
+        {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
+    )
     return RDBStorage(
         _with_driver(address),
         engine_kwargs=options,
@@ -60,12 +71,16 @@ def _connect(address: str) -> "BaseStorage":
 
 
 def _with_driver(address: str) -> str:
-    """Take psycopg, which reads PGPASSWORD and .pgpass, where the address leaves the driver open."""
+    """Take psycopg, which reads PGPASSWORD and .pgpass, where the address leaves the driver
+    open.
+    """
     scheme, _, rest = address.partition("://")
     if scheme not in ("postgresql", "postgres"):
         return address
     if find_spec("psycopg") is None:
-        raise UserError('storage=postgresql://... needs an extra: pip install "mnist-exp[postgres]"')
+        raise UserError(
+            'storage=postgresql://... needs an extra: pip install "mnist-exp[postgres]"'
+        )
     return f"postgresql+psycopg://{rest}"
 
 
@@ -100,9 +115,13 @@ def _patient(call: Callable[..., Any], name: str) -> Callable[..., Any]:
                 cause = redact(str(error.__cause__ or error).strip().splitlines()[0])
                 if deadline is None:
                     deadline = time.monotonic() + PATIENCE_SECONDS
-                    log.warning("%s does not answer (%s); trying for %.0f s", name, cause, PATIENCE_SECONDS)
+                    log.warning(
+                        "%s does not answer (%s); trying for %.0f s", name, cause, PATIENCE_SECONDS
+                    )
                 elif time.monotonic() > deadline:
-                    raise UserError(f"storage={name} has not answered for {PATIENCE_SECONDS:.0f} s: {cause}") from error
+                    raise UserError(
+                        f"storage={name} has not answered for {PATIENCE_SECONDS:.0f} s: {cause}"
+                    ) from error
                 time.sleep(RETRY_SECONDS)
 
     return patiently

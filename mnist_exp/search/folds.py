@@ -12,12 +12,20 @@ from mnist_exp.experiment import Outcome, summarize
 
 
 def split_folds(dataset: Dataset, folds: int, split_seed: int) -> Iterator[Dataset]:
-    """Yield one dataset for each fold, stratified: its validation split is the fold, its training split the others."""
+    """Yield one dataset for each fold, stratified: its validation split is the fold, its training
+    split the others.
+    """
     from sklearn.model_selection import StratifiedKFold
 
     parts = StratifiedKFold(folds, shuffle=True, random_state=split_seed)
     for rest, fold in parts.split(np.zeros(len(dataset.train)), dataset.train.labels):
-        yield Dataset(dataset.name, dataset.classes, _rows(dataset.train, rest), _rows(dataset.train, fold), None)
+        yield Dataset(
+            dataset.name,
+            dataset.classes,
+            _rows(dataset.train, rest),
+            _rows(dataset.train, fold),
+            None,
+        )
 
 
 def _rows(split: Split, rows: NDArray[np.int64]) -> Split:
@@ -25,7 +33,9 @@ def _rows(split: Split, rows: NDArray[np.int64]) -> Split:
 
 
 def join_folds(outcomes: Sequence[Outcome], dataset: Dataset, seed: int) -> Outcome:
-    """Put the folds' predictions together in the order of the training images, and compute everything from those."""
+    """Put the folds' predictions together in the order of the training images, and compute
+    everything from those.
+    """
     found = [outcome.predictions["val"] for outcome in outcomes]
     order = np.argsort(np.concatenate([part.index for part in found]), kind="stable")
     arrays: dict[str, Any] = {

@@ -1,4 +1,6 @@
-"""`search.plan=true`: what a search would do, how long it would take and how much room, without starting it."""
+"""`search.plan=true`: what a search would do, how long it would take and how much room, without
+starting it.
+"""
 
 import statistics
 from collections.abc import Mapping
@@ -18,12 +20,15 @@ KIND = ("model", "features", "augment", "dataset")  # groups that a run's time d
 
 
 def show_plan(space: Space, settings: Settings, n_trials: int, folds: int, outputs: Path) -> None:
-    """Print the space, the number of trials, and what earlier runs of the same kind say of time and disk.
+    """Print the space, the number of trials, and what earlier runs of the same kind say of time and
+    disk.
 
     The time is that of a fit for each trial and fold, and of one more for the winner.
     """
     console = stderr_console()
-    table = Table("where", "key", "values", title=f"a search of {n_trials} trials", title_justify="left")
+    table = Table(
+        "where", "key", "values", title=f"a search of {n_trials} trials", title_justify="left"
+    )
     for key, parameter in space.choices.items():
         table.add_row("always", key, parameter.text)
     for choices in space.branches():
@@ -33,12 +38,18 @@ def show_plan(space: Space, settings: Settings, n_trials: int, folds: int, outpu
     console.print(table)
     for choices in space.branches():
         branch = " ".join(f"{key}={value}" for key, value in choices.items()) or "this search"
-        n_fits = n_trials * folds / settings.n_jobs + (settings.refit and len(settings.directions) == 1)
-        console.print(f"{branch}: {_expect(space.config(choices), n_trials, n_fits, outputs)}", soft_wrap=True)
+        n_fits = n_trials * folds / settings.n_jobs + (
+            settings.refit and len(settings.directions) == 1
+        )
+        console.print(
+            f"{branch}: {_expect(space.config(choices), n_trials, n_fits, outputs)}", soft_wrap=True
+        )
 
 
 def _expect(cfg: DictConfig, n_trials: int, n_fits: float, outputs: Path) -> str:
-    kind = _kind({name: OmegaConf.to_container(cfg[name], resolve=True) for name in KIND if name in cfg})
+    kind = _kind(
+        {name: OmegaConf.to_container(cfg[name], resolve=True) for name in KIND if name in cfg}
+    )
     like = [run for run in find_runs(outputs) if _matches(run, kind)]
     if not like:
         return "time and disk unknown: no completed run of this kind to judge by; train one first"
@@ -56,7 +67,11 @@ def _kind(config: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _matches(run: Run, kind: tuple[Any, ...]) -> bool:
     try:
-        return run.state == "completed" and _kind(run.config) == kind and "total_s" in run.metrics["time"]
+        return (
+            run.state == "completed"
+            and _kind(run.config) == kind
+            and "total_s" in run.metrics["time"]
+        )
     except UserError:  # a folder that somebody emptied says nothing of time
         return False
 

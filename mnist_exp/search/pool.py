@@ -1,4 +1,6 @@
-"""Worker processes of one search on this machine: no barrier between trials, and one that dies is replaced."""
+"""Worker processes of one search on this machine: no barrier between trials, and one that dies is
+replaced.
+"""
 
 import multiprocessing
 import sys
@@ -18,11 +20,17 @@ POLL_SECONDS = 0.2
 DEFECT = 70  # exit status of a worker that could not go on, as opposed to one that was killed
 
 
-def run_pool(task: "Task", n_workers: int, look: Callable[[], None], recover: Callable[[], None]) -> None:
-    """Keep `n_workers` processes at work until they find nothing left to do; `look` may raise to end them."""
+def run_pool(
+    task: "Task", n_workers: int, look: Callable[[], None], recover: Callable[[], None]
+) -> None:
+    """Keep `n_workers` processes at work until they find nothing left to do; `look` may raise to
+    end them.
+    """
     import cloudpickle
 
-    payload = cloudpickle.dumps(task)  # an application's function lives in __main__, which pickle cannot name
+    payload = cloudpickle.dumps(
+        task
+    )  # an application's function lives in __main__, which pickle cannot name
     context = multiprocessing.get_context("spawn")
 
     def start() -> BaseProcess:

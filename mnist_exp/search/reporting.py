@@ -22,7 +22,9 @@ class Reporter:
         self._began = time.perf_counter()
 
     def progress(self, share: float, value: float) -> None:
-        """Report the value reached after a share (0..1) of the work; raises Pruned if that is not promising."""
+        """Report the value reached after a share (0..1) of the work; raises Pruned if that is not
+        promising.
+        """
         step = int(share * STEPS + 1e-9)
         if self._step < step < STEPS:
             self._step = step
@@ -31,8 +33,9 @@ class Reporter:
     def stage(self, stage: int, share: float, value: float, seconds: float) -> None:
         """Report the value reached after a number of stages, and the seconds they took, likewise.
 
-        Ten trees are compared with ten trees, however many each trial would grow: else small forests, which are
-        worse after a tenth of their trees, would be pruned in favour of large ones.
+        Ten trees are compared with ten trees, however many each trial would grow: else small
+        forests, which are worse after a tenth of their trees, would be pruned in favour of large
+        ones.
         """
         self._trial.report(value, stage)
         if share < 1 and self._trial.should_prune():
@@ -42,7 +45,8 @@ class Reporter:
     def fold(self, scores: Sequence[float], folds: int) -> None:
         """Report the scores of the folds evaluated so far, likewise.
 
-        The Wilcoxon test compares fold with fold; the other pruners compare the means at shares of the folds.
+        The Wilcoxon test compares fold with fold; the other pruners compare the means at shares of
+        the folds.
         """
         share = len(scores) / folds
         if self._paired:
@@ -71,9 +75,11 @@ def reporting(reporter: Reporter | None) -> Iterator[None]:
 
 
 def report(share: float, value: float) -> None:
-    """Tell the search, if there is one, the value that this job has reached after a share (0..1) of its work.
+    """Tell the search, if there is one, the value that this job has reached after a share (0..1) of
+    its work.
 
-    Works in any Hydra application under `hydra/sweeper=mnist_optuna`; raises Pruned if the trial should end here.
+    Works in any Hydra application under `hydra/sweeper=mnist_optuna`; raises Pruned if the trial
+    should end here.
     """
     if _current is not None:
         _current.progress(share, value)

@@ -1,4 +1,6 @@
-"""What a search leaves in its folder: a table, the best parameters, figures, and the winner run once more."""
+"""What a search leaves in its folder: a table, the best parameters, figures, and the winner run
+once more.
+"""
 
 import csv
 import io
@@ -31,7 +33,9 @@ REFIT = "refit"  # the study's note of who runs the winner again
 
 
 def conclude(application: "Application", settings: Settings, claims: Claims, space: Space) -> None:
-    """Write the results; the winner is run again by whoever ends the last trial (or the time that was given)."""
+    """Write the results; the winner is run again by whoever ends the last trial (or the time that
+    was given).
+    """
     folder = application.folder
     trials = claims.trials()
     complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
@@ -42,7 +46,9 @@ def conclude(application: "Application", settings: Settings, claims: Claims, spa
     write_results(folder, claims, settings, space)
     console = stderr_console()
     if any(trial.state.name == "RUNNING" for trial in trials):
-        console.print("Trials are still running in another process, which will conclude the search.")
+        console.print(
+            "Trials are still running in another process, which will conclude the search."
+        )
         return
     judged = any(step >= FIRST_JUDGED for trial in trials for step in trial.intermediate_values)
     if settings.pruner in ("median", "hyperband") and not judged:
@@ -54,7 +60,11 @@ def conclude(application: "Application", settings: Settings, claims: Claims, spa
     if len(settings.directions) == 1:
         best = claims.study.best_trial
         words = refit_words(best, space, settings)
-        told = [word for word in words if word.lstrip("+").partition("=")[0] not in settings.not_repeated]
+        told = [
+            word
+            for word in words
+            if word.lstrip("+").partition("=")[0] not in settings.not_repeated
+        ]
         again = shlex.join([*application.command, *told])
         if settings.refit:
             _refit(application, claims, words, len(trials))
@@ -62,16 +72,22 @@ def conclude(application: "Application", settings: Settings, claims: Claims, spa
     else:
         _say_solutions(folder, claims, space, settings)
     if settings.report:
-        from mnist_exp.report.search import write_report
+        from mnist_exp.report.search_page import write_report
 
         write_report(folder, claims.study, settings.metrics, again)
-        console.print(f"report: {os.path.relpath(folder / 'report.html')}", soft_wrap=True, highlight=False)
+        console.print(
+            f"report: {os.path.relpath(folder / 'report.html')}", soft_wrap=True, highlight=False
+        )
 
 
 def write_summary(folder: Path, trials: "Sequence[FrozenTrial]", settings: Settings) -> None:
     """Write a row for each trial, in the order of their numbers."""
     keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
-    names = ["value"] if len(settings.directions) == 1 else [f"value_{i}" for i in range(len(settings.directions))]
+    names = (
+        ["value"]
+        if len(settings.directions) == 1
+        else [f"value_{i}" for i in range(len(settings.directions))]
+    )
     rows: list[Sequence[Any]] = [["number", "state", *names, "duration_s", *keys, "folder"]]
     for trial in trials:
         values = list(trial.values or []) + [""] * (len(names) - len(trial.values or []))
@@ -91,7 +107,8 @@ def write_results(folder: Path, claims: Claims, settings: Settings, space: Space
         found |= {"best_params": space.by_key(best.params), "best_value": best.value}
     else:
         found["solutions"] = [
-            {"params": space.by_key(trial.params), "values": list(trial.values)} for trial in claims.study.best_trials
+            {"params": space.by_key(trial.params), "values": list(trial.values)}
+            for trial in claims.study.best_trials
         ]
     write_text(folder / RESULTS, yaml.safe_dump(found, sort_keys=False, allow_unicode=True))
 
@@ -102,7 +119,10 @@ def refit_words(trial: "FrozenTrial", space: Space, settings: Settings) -> list[
     words = {
         key: word
         for key, word in space.fixed.items()
-        if not any(key.lstrip("+~") == left or key.lstrip("+~").startswith(f"{left}.") for left in settings.only_trials)
+        if not any(
+            key.lstrip("+~") == left or key.lstrip("+~").startswith(f"{left}.")
+            for left in settings.only_trials
+        )
     }
     for key, value in space.by_key(trial.params).items():
         parameter = space.choices.get(key) or own.get(key)
@@ -111,7 +131,9 @@ def refit_words(trial: "FrozenTrial", space: Space, settings: Settings) -> list[
 
 
 def _refit(application: "Application", claims: Claims, words: list[str], number: int) -> None:
-    """Run the winner as an ordinary job in `best/`; an earlier winner there, or a dead process's run, makes way."""
+    """Run the winner as an ordinary job in `best/`; an earlier winner there, or a dead process's
+    run, makes way.
+    """
     folder = application.folder / BEST
     mine = Process.of(os.getpid())
     with claims.lock:
@@ -124,17 +146,27 @@ def _refit(application: "Application", claims: Claims, words: list[str], number:
         if state == "running" or (state == "completed" and run.overrides == words):
             return
         if folder.exists():
-            folder.rename(next(path for i in range(1, 10**6) if not (path := folder.with_name(f"{BEST}-{i}")).exists()))
+            folder.rename(
+                next(
+                    path
+                    for i in range(1, 10**6)
+                    if not (path := folder.with_name(f"{BEST}-{i}")).exists()
+                )
+            )
         claims.study.set_user_attr(REFIT, asdict(mine))
     launcher = application.launcher()
     (result,) = launcher.launch([[*words, f"hydra.sweep.subdir={BEST}"]], initial_job_idx=number)
     try:
         returned_value(result)
     except UserError as error:
-        raise UserError(f"the best trial's parameters could not be fitted on all training data: {error}") from error
+        raise UserError(
+            f"the best trial's parameters could not be fitted on all training data: {error}"
+        ) from error
 
 
-def _say_best(folder: Path, best: "FrozenTrial", params: Mapping[str, Any], again: str, settings: Settings) -> None:
+def _say_best(
+    folder: Path, best: "FrozenTrial", params: Mapping[str, Any], again: str, settings: Settings
+) -> None:
     where = folder / BEST if (folder / BEST).is_dir() else folder / str(best.number)
     _say(
         f"best {settings.metrics[0]}: {best.value:.6g} (trial {best.number})",
@@ -146,9 +178,14 @@ def _say_best(folder: Path, best: "FrozenTrial", params: Mapping[str, Any], agai
 
 def _say_solutions(folder: Path, claims: Claims, space: Space, settings: Settings) -> None:
     best = claims.study.best_trials
-    _say(f"{len(best)} solutions that none beats in every objective; none is run again on all training data")
+    _say(
+        f"{len(best)} solutions that none beats in every objective; none is run again on all training data"
+    )
     for trial in best:
-        values = " ".join(f"{name}={value:.6g}" for name, value in zip(settings.metrics, trial.values, strict=True))
+        values = " ".join(
+            f"{name}={value:.6g}"
+            for name, value in zip(settings.metrics, trial.values, strict=True)
+        )
         params = " ".join(f"{key}={value}" for key, value in space.by_key(trial.params).items())
         _say(f"  {os.path.relpath(folder / str(trial.number))}: {values}  {params}")
 

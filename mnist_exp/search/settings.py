@@ -50,14 +50,19 @@ class Settings:
         plain["metrics"] = named or tuple(
             f"value_{i}" if len(directions) > 1 else "value" for i in range(len(directions))
         )
-        plain |= {key: _several(plain[key]) for key in ("spaces", "only_trials", "not_repeated", "not_compared")}
+        plain |= {
+            key: _several(plain[key])
+            for key in ("spaces", "only_trials", "not_repeated", "not_compared")
+        }
         plain["params"] = plain["params"] or {}
         if unknown := set(plain) - {field.name for field in fields(cls)}:
             raise UserError(
                 f"hydra.sweeper.{min(unknown)}: there is no such key (hydra.sweeper.params holds what is searched)"
             )
         if not all(isinstance(group, str) for group in plain["spaces"]):
-            raise UserError(f"spaces={list(plain['spaces'])}: must be names of groups, such as [model, features]")
+            raise UserError(
+                f"spaces={list(plain['spaces'])}: must be names of groups, such as [model, features]"
+            )
         settings = cls(directions=directions, **plain)
         settings._check()
         return settings
@@ -68,13 +73,17 @@ class Settings:
                 f"direction={', '.join(map(str, self.directions))}: must be minimize or maximize, or a list"
             )
         if len(self.metrics) != len(self.directions):
-            raise UserError(f"{len(self.metrics)} metrics, but {len(self.directions)} directions: each needs one")
+            raise UserError(
+                f"{len(self.metrics)} metrics, but {len(self.directions)} directions: each needs one"
+            )
         _whole("n_trials", self.n_trials, optional=self.grid)
         _whole("n_jobs", self.n_jobs)
         if self.pruner not in PRUNERS:
             raise UserError(f"pruner={self.pruner}: must be one of {', '.join(PRUNERS)}")
         if self.pruner != "none" and len(self.directions) > 1:
-            raise UserError(f"pruner={self.pruner}: a trial with several objectives cannot be pruned; set pruner=none")
+            raise UserError(
+                f"pruner={self.pruner}: a trial with several objectives cannot be pruned; set pruner=none"
+            )
         if not _number(self.max_failure_rate) or not 0 <= self.max_failure_rate <= 1:
             raise UserError(f"max_failure_rate={self.max_failure_rate}: must be from 0 to 1")
         if self.timeout is not None and (not _number(self.timeout) or self.timeout <= 0):
@@ -88,7 +97,9 @@ class Settings:
     @property
     def kind(self) -> str:
         """The name of the sampler's class."""
-        return getattr(self.sampler.func, "__name__", "") if isinstance(self.sampler, partial) else ""
+        return (
+            getattr(self.sampler.func, "__name__", "") if isinstance(self.sampler, partial) else ""
+        )
 
 
 def _plain(value: Any) -> Any:

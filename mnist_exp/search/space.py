@@ -1,4 +1,6 @@
-"""From Hydra's sweeps (`choice`, `range`, `interval`) to Optuna's distributions, and back to a command line's words."""
+"""From Hydra's sweeps (`choice`, `range`, `interval`) to Optuna's distributions, and back to a
+command line's words.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, QuotedString, RangeSweep, Transformer
+from hydra.core.override_parser.types import (
+    IntervalSweep,
+    Override,
+    QuotedString,
+    RangeSweep,
+    Transformer,
+)
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_exp.errors import UserError
@@ -21,7 +29,9 @@ _ABSENT = object()
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a categorical's values: as Optuna stores it, as a configuration holds it, as a command line spells it."""
+    """One of a categorical's values: as Optuna stores it, as a configuration holds it, as a command
+    line spells it.
+    """
 
     value: Any
     element: Any
@@ -67,7 +77,9 @@ class Parameter:
     def stored(self, element: Any) -> Any:
         """A configuration's value as Optuna stores it, or _ABSENT where it lies outside."""
         for choice in self.choices:
-            if choice.element == element and isinstance(choice.element, bool) == isinstance(element, bool):
+            if choice.element == element and isinstance(choice.element, bool) == isinstance(
+                element, bool
+            ):
                 return choice.value
         if self.choices or isinstance(element, bool) or not isinstance(element, int | float):
             return _ABSENT
@@ -94,12 +106,15 @@ class Parameter:
 
 
 def parse(
-    words: Sequence[str], loader: ConfigLoader | None, default: Callable[[str], Any] = lambda key: _ABSENT
+    words: Sequence[str],
+    loader: ConfigLoader | None,
+    default: Callable[[str], Any] = lambda key: _ABSENT,
 ) -> tuple[dict[str, Parameter], dict[str, str]]:
-    """Split overrides into parameters to search and fixed words, by key; a later word replaces an earlier one.
+    """Split overrides into parameters to search and fixed words, by key; a later word replaces an
+    earlier one.
 
-    `default` gives the configuration's value of a key: where that is a whole number, an interval with whole bounds
-    means whole numbers.
+    `default` gives the configuration's value of a key: where that is a whole number, an interval
+    with whole bounds means whole numbers.
     """
     searched: dict[str, Parameter] = {}
     fixed: dict[str, str] = {}
@@ -127,7 +142,9 @@ def parameter(override: Override, whole: bool = False) -> Parameter:
         if isinstance(sweep, RangeSweep) and not sweep.shuffle:
             return Parameter(key, text, _range(sweep))
         choices = [_choice(element) for element in override.sweep_iterator()]
-        return Parameter(key, text, CategoricalDistribution([choice.value for choice in choices]), choices)
+        return Parameter(
+            key, text, CategoricalDistribution([choice.value for choice in choices]), choices
+        )
     except ValueError as error:
         raise UserError(f"{key}={text}: {error}") from error
 
@@ -149,7 +166,9 @@ def _plain(element: Any) -> Any:
 
 
 def _range(sweep: RangeSweep) -> "BaseDistribution":
-    """The stop is not a value of it, as everywhere in Hydra (and as in hydra-optuna-sweeper from 1.4 on)."""
+    """The stop is not a value of it, as everywhere in Hydra (and as in hydra-optuna-sweeper from
+    1.4 on).
+    """
     from optuna.distributions import FloatDistribution, IntDistribution
 
     if sweep.step == 0:
@@ -158,7 +177,9 @@ def _range(sweep: RangeSweep) -> "BaseDistribution":
     if isinstance(values, range):
         if not values:
             raise ValueError("there is no value in it")
-        return IntDistribution(min(values[0], values[-1]), max(values[0], values[-1]), step=abs(values.step))
+        return IntDistribution(
+            min(values[0], values[-1]), max(values[0], values[-1]), step=abs(values.step)
+        )
     numbers = [float(value) for value in values]
     if not numbers:
         raise ValueError("there is no value in it")
@@ -172,16 +193,20 @@ def _interval(sweep: IntervalSweep, whole: bool) -> "BaseDistribution":
     if low is None or high is None:
         raise ValueError("both bounds are needed")
     log = "log" in sweep.tags
-    if (type(low) is int and type(high) is int) or (whole and low == int(low) and high == int(high)):
+    if (type(low) is int and type(high) is int) or (
+        whole and low == int(low) and high == int(high)
+    ):
         return IntDistribution(int(low), int(high), log=log)
     return FloatDistribution(low, high, log=log)
 
 
 class Space:
-    """What a search tries: groups first, then what the configuration composed of those choices says of itself.
+    """What a search tries: groups first, then what the configuration composed of those choices says
+    of itself.
 
-    A configuration group's YAML may hold a mapping `space`, from its own keys to sweeps; the groups in `groups`, and
-    those that are swept, are searched that way. Sweeps and fixed words of the command line come before it.
+    A configuration group's YAML may hold a mapping `space`, from its own keys to sweeps; the groups
+    in `groups`, and those that are swept, are searched that way. Sweeps and fixed words of the
+    command line come before it.
     """
 
     def __init__(
@@ -197,20 +222,30 @@ class Space:
         for key, parameter in swept.items():
             if "space" in key.split("."):
                 plain = ".".join(part for part in key.split(".") if part != "space")
-                raise UserError(f"{key}={parameter.text}: to search other values, write {plain}={parameter.text}")
+                raise UserError(
+                    f"{key}={parameter.text}: to search other values, write {plain}={parameter.text}"
+                )
         self.choices = {key: parameter for key, parameter in swept.items() if self._is_group(key)}
-        self._given = [f"{key}={parameter.text}" for key, parameter in swept.items() if key not in self.choices]
+        self._given = [
+            f"{key}={parameter.text}" for key, parameter in swept.items() if key not in self.choices
+        ]
         self.own_groups = (
-            sorted({*groups, *(key.lstrip("+").partition("@")[0] for key in self.choices)}) if groups else []
+            sorted({*groups, *(key.lstrip("+").partition("@")[0] for key in self.choices)})
+            if groups
+            else []
         )
         self._groups = groups
         self._known: dict[tuple[str, ...], tuple[dict[str, Parameter], DictConfig]] = {}
 
     def _is_group(self, key: str) -> bool:
-        return not key.startswith("~") and bool(self._loader.get_group_options(key.lstrip("+").partition("@")[0]))
+        return not key.startswith("~") and bool(
+            self._loader.get_group_options(key.lstrip("+").partition("@")[0])
+        )
 
     def parameters(self, choices: Mapping[str, Any]) -> dict[str, Parameter]:
-        """Return the parameters that these choices of groups leave to search; UserError for a key that is not there."""
+        """Return the parameters that these choices of groups leave to search; UserError for a key
+        that is not there.
+        """
         found = self._at(choices)[0]
         clashing = {key: self._branch(key, choices) for key in found if key in self._clashing}
         return {key: replace(own, branch=clashing.get(key, "")) for key, own in found.items()}
@@ -233,28 +268,48 @@ class Space:
         return clashing
 
     def _branch(self, key: str, choices: Mapping[str, Any]) -> str:
-        """The choice of the group that a key belongs to, or all choices where it belongs to none."""
+        """The choice of the group that a key belongs to, or all choices where it belongs to
+        none.
+        """
         words = {group: f"{group}={value}" for group, value in choices.items()}
-        own = [word for group, word in words.items() if key.startswith(f"{group.lstrip('+').partition('@')[0]}.")]
+        own = [
+            word
+            for group, word in words.items()
+            if key.startswith(f"{group.lstrip('+').partition('@')[0]}.")
+        ]
         return " ".join(own or words.values())
 
     def by_key(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """A trial's parameters under the keys of the configuration."""
-        keys = {own.name: key for key, own in self.parameters({key: params[key] for key in self.choices}).items()}
+        keys = {
+            own.name: key
+            for key, own in self.parameters({key: params[key] for key in self.choices}).items()
+        }
         return {keys.get(name, name): value for name, value in params.items()}
 
     def default(self, choices: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the composed configuration's values of the parameters, those of them that the space contains."""
+        """Return the composed configuration's values of the parameters, those of them that the
+        space contains.
+        """
         cfg = self.config(choices)
-        values = {own.name: own.stored(_lookup(cfg, key)) for key, own in self.parameters(choices).items()}
-        return {**choices, **{name: value for name, value in values.items() if value is not _ABSENT}}
+        values = {
+            own.name: own.stored(_lookup(cfg, key)) for key, own in self.parameters(choices).items()
+        }
+        return {
+            **choices,
+            **{name: value for name, value in values.items() if value is not _ABSENT},
+        }
 
     def check_groups(self) -> None:
         """UserError for a group asked for that no branch of the configuration has."""
         for group in self._groups:
             path = group.replace("/", ".")
-            if not any(isinstance(_lookup(self.config(choices), path), dict) for choices in self.branches()):
-                raise UserError(f"spaces: there is no group at {path} in the configuration, so it has no space")
+            if not any(
+                isinstance(_lookup(self.config(choices), path), dict) for choices in self.branches()
+            ):
+                raise UserError(
+                    f"spaces: there is no group at {path} in the configuration, so it has no space"
+                )
 
     def config(self, choices: Mapping[str, Any]) -> DictConfig:
         """Return the composed configuration of these choices."""
@@ -279,9 +334,13 @@ class Space:
             return _lookup(cfg, key) if self._typed else _ABSENT
 
         own = dict(_own_spaces(cfg, self.own_groups))
-        found, stated = parse([*(f"{key}={text}" for key, text in own.items()), *self._given], self._loader, default)
+        found, stated = parse(
+            [*(f"{key}={text}" for key, text in own.items()), *self._given], self._loader, default
+        )
         if stated:
-            raise UserError(f"space: {next(iter(stated.values()))} is one value; write choice(...) or interval(...)")
+            raise UserError(
+                f"space: {next(iter(stated.values()))} is one value; write choice(...) or interval(...)"
+            )
         found = {key: parameter for key, parameter in found.items() if key not in self.fixed}
         for key in found:
             if not key.startswith(("+", "~")) and _lookup(cfg, key) is _ABSENT:
@@ -317,7 +376,11 @@ def _nested(path: str, node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _unknown(cfg: DictConfig, key: str, branch: str, in_yaml: bool) -> str:
     group = key.rpartition(".")[0]
     node = _lookup(cfg, group) if group else dict(cfg)
-    keys = [str(found) for found in node if found not in ("space", "_target_")] if isinstance(node, dict) else []
+    keys = (
+        [str(found) for found in node if found not in ("space", "_target_")]
+        if isinstance(node, dict)
+        else []
+    )
     where = f" with {branch}" if branch else ""
     source = "its space names it" if in_yaml else "it is to be searched"
     ways = f"\nKeys of {group or 'the configuration'}{where}: {', '.join(keys)}. " if keys else "\n"

@@ -32,7 +32,8 @@ def folder_lock(folder: Path) -> "BaseFileLock":
 
 
 def open_storage(address: Any, folder: Path, patience: float = 0.0) -> "BaseStorage":
-    """Open a journal file or whatever else Optuna understands; UserError, any password blanked, if it cannot be.
+    """Open a journal file or whatever else Optuna understands; UserError, any password blanked, if
+    it cannot be.
 
     A database that does not answer is tried again for `patience` seconds.
     """
@@ -40,7 +41,9 @@ def open_storage(address: Any, folder: Path, patience: float = 0.0) -> "BaseStor
         return _opened_object(address)
     if address and "://" in address and not address.startswith("sqlite") and address.count("@") > 1:
         # what follows the first would be taken for the host
-        raise UserError("the storage's address has more than one @: write @ in a user's name or a password as %40")
+        raise UserError(
+            "the storage's address has more than one @: write @ in a user's name or a password as %40"
+        )
     try:
         with quiet():
             if address is None or "://" not in address:
@@ -48,7 +51,9 @@ def open_storage(address: Any, folder: Path, patience: float = 0.0) -> "BaseStor
             return open_database(address, patience)
     except UserError:
         raise
-    except Exception as error:  # each database driver has its own, and a file that is no journal raises any
+    except (
+        Exception
+    ) as error:  # each database driver has its own, and a file that is no journal raises any
         cause = redact(str(error.__cause__ or error).strip().splitlines()[0])
         name = folder / JOURNAL if address is None else redact(address)
         raise UserError(f"storage={name} cannot be opened: {cause}") from error
@@ -93,7 +98,9 @@ def _journal(path: Path) -> "BaseStorage":
 
 
 def _cut_torn_line(path: Path) -> None:
-    """A process killed while it wrote leaves half a line, after which Optuna refuses the journal."""
+    """A process killed while it wrote leaves half a line, after which Optuna refuses the
+    journal.
+    """
     from filelock import FileLock
 
     with FileLock(f"{path}.lock"):
@@ -104,7 +111,9 @@ def _cut_torn_line(path: Path) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Optuna warns of what is chosen here on purpose: heartbeats outside its loop, grouped spaces, newer parts."""
+    """Optuna warns of what is chosen here on purpose: heartbeats outside its loop, grouped spaces,
+    newer parts.
+    """
     from optuna.exceptions import ExperimentalWarning
 
     with warnings.catch_warnings():
@@ -113,8 +122,11 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def open_study(settings: "Settings", storage: "BaseStorage", name: str, definition: Mapping[str, str]) -> "Study":
-    """Create the study, or load it if it is defined in the same way; UserError shows the difference if it is not.
+def open_study(
+    settings: "Settings", storage: "BaseStorage", name: str, definition: Mapping[str, str]
+) -> "Study":
+    """Create the study, or load it if it is defined in the same way; UserError shows the difference
+    if it is not.
 
     Call this under the folder's lock.
     """
@@ -132,7 +144,9 @@ def open_study(settings: "Settings", storage: "BaseStorage", name: str, definiti
     recorded = study.user_attrs.get(DEFINITION)
     if recorded is None:
         if study.get_trials(deepcopy=False):
-            raise UserError(f"the study {name} was not made by this sweeper: name another with study_name=...")
+            raise UserError(
+                f"the study {name} was not made by this sweeper: name another with study_name=..."
+            )
         study.set_user_attr(DEFINITION, dict(definition))
         with quiet():
             study.set_metric_names(list(settings.metrics))
@@ -146,7 +160,10 @@ def open_study(settings: "Settings", storage: "BaseStorage", name: str, definiti
 
 def _differences(recorded: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
     keys = [key for key in sorted({*recorded, *wanted}) if recorded.get(key) != wanted.get(key)]
-    return [f"  {key}: begun with {recorded.get(key, 'nothing')}, now {wanted.get(key, 'nothing')}" for key in keys]
+    return [
+        f"  {key}: begun with {recorded.get(key, 'nothing')}, now {wanted.get(key, 'nothing')}"
+        for key in keys
+    ]
 
 
 def _pruner(settings: "Settings") -> "BasePruner":

@@ -1,4 +1,6 @@
-"""A search from its command line to its results: compose the space, open the study, run the trials, sum up."""
+"""A search from its command line to its results: compose the space, open the study, run the trials,
+sum up.
+"""
 
 import functools
 import logging
@@ -55,7 +57,9 @@ class Application:
 
     @property
     def command(self) -> list[str]:
-        """How the application is started, with the options that say which configuration is meant."""
+        """How the application is started, with the options that say which configuration is
+        meant.
+        """
         spec = getattr(sys.modules["__main__"], "__spec__", None)
         start = ["python", "-m", spec.name] if spec else ["python", sys.argv[0]]
         return [*start, *self.which]
@@ -100,11 +104,20 @@ class Task:
     def open(self, space: Space) -> "tuple[Study, BaseStorage]":
         """Open the study, which must be the one that the space describes."""
         folder = self.application.folder
-        patience = PATIENCE_SECONDS if self.supervisor else 0.0  # a worker that replaces another does not give up
+        patience = (
+            PATIENCE_SECONDS if self.supervisor else 0.0
+        )  # a worker that replaces another does not give up
         storage = open_storage(self.settings.storage, folder, patience)
-        name = self.settings.study_name or ("search" if self.settings.storage is None else folder.as_posix())
+        name = self.settings.study_name or (
+            "search" if self.settings.storage is None else folder.as_posix()
+        )
         with folder_lock(folder):
-            study = open_study(self.settings, storage, name, definition(space, self.settings, self.application.which))
+            study = open_study(
+                self.settings,
+                storage,
+                name,
+                definition(space, self.settings, self.application.which),
+            )
             _enqueue(study, space, self.settings, self.n_trials)
         return study, storage
 
@@ -113,26 +126,39 @@ class Task:
         study, storage = self.open(space)
         folder = self.application.folder
         sampler = functools.partial(_sampler, self.settings)
-        return Claims(study, storage, folder, folder_lock(folder), self.n_trials, sampler, self.supervisor)
+        return Claims(
+            study, storage, folder, folder_lock(folder), self.n_trials, sampler, self.supervisor
+        )
 
     def worker(self, claims: Claims | None = None) -> Worker:
-        """Make a worker; in another process than the one that made the task, Hydra's state comes along."""
+        """Make a worker; in another process than the one that made the task, Hydra's state comes
+        along.
+        """
         if self.supervisor:
             Singleton.set_state(self.singletons)
         space = self.space()
         extend = _function(self.settings.custom_search_space)
         application = self.application
         return Worker(
-            claims or self.claims(space), space, self.settings, application.launcher(), extend, application.config
+            claims or self.claims(space),
+            space,
+            self.settings,
+            application.launcher(),
+            extend,
+            application.config,
         )
 
 
 def search(application: Application, settings: Settings, arguments: Sequence[str]) -> None:
     """Run a search to its budget and leave its results in the sweep folder."""
     _refuse_password(application.config)
-    overrides = OmegaConf.to_yaml(application.config.hydra.overrides.hydra)  # unresolved: it may hold ${hydra.job.num}
+    overrides = OmegaConf.to_yaml(
+        application.config.hydra.overrides.hydra
+    )  # unresolved: it may hold ${hydra.job.num}
     if "hydra.sweep.subdir=" in overrides:
-        raise UserError("hydra.sweep.subdir: a search names its trials' folders by their numbers; set hydra.sweep.dir")
+        raise UserError(
+            "hydra.sweep.subdir: a search names its trials' folders by their numbers; set hydra.sweep.dir"
+        )
     words = [f"{key}={value}" for key, value in settings.params.items()] + list(arguments)
     until = time.time() + settings.timeout if settings.timeout else None
     task = Task(application, settings, words, settings.n_trials or 0, until, Singleton.get_state())
@@ -144,7 +170,13 @@ def search(application: Application, settings: Settings, arguments: Sequence[str
         from mnist_exp.search.plan import show_plan
 
         folds = int(OmegaConf.select(application.config, "search.folds") or 1)
-        show_plan(space, settings, n_trials, folds, Path(str(application.config.get("outputs", "outputs"))))
+        show_plan(
+            space,
+            settings,
+            n_trials,
+            folds,
+            Path(str(application.config.get("outputs", "outputs"))),
+        )
         return
     _run(task, space)
 
@@ -158,7 +190,9 @@ def _run(task: Task, space: Space) -> None:
     application.folder.mkdir(parents=True, exist_ok=True)
     claims = task.claims(space)
     _write_multirun(application)
-    log.info("study %s of %d trials in %s", claims.study.study_name, task.n_trials, application.folder)
+    log.info(
+        "study %s of %d trials in %s", claims.study.study_name, task.n_trials, application.folder
+    )
     with Watch(claims, settings) as watch:
 
         def look() -> None:
@@ -193,26 +227,36 @@ def _budget(space: Space, settings: Settings) -> int:
 
 def _combinations(space: Space) -> "Sequence[dict[str, Any]]":
     """Every combination of a grid, branch by branch of a conditional space."""
-    groups = {key: [choice.value for choice in parameter.choices] for key, parameter in space.choices.items()}
+    groups = {
+        key: [choice.value for choice in parameter.choices]
+        for key, parameter in space.choices.items()
+    }
     found: list[dict[str, Any]] = []
     for values in product(*groups.values()):
         choices = dict(zip(groups, values, strict=True))
-        own = {parameter.name: parameter.values() for parameter in space.parameters(choices).values()}
+        own = {
+            parameter.name: parameter.values() for parameter in space.parameters(choices).values()
+        }
         if math.prod(map(len, own.values())) > 10**6:
             raise UserError("the grid has more than a million points")
-        found += [{**choices, **dict(zip(own, point, strict=True))} for point in product(*own.values())]
+        found += [
+            {**choices, **dict(zip(own, point, strict=True))} for point in product(*own.values())
+        ]
     return found
 
 
 def _enqueue(study: "Study", space: Space, settings: Settings, n_trials: int) -> None:
-    """The configuration as it stands comes first, so that a search never ends below it; a grid is queued whole.
+    """The configuration as it stands comes first, so that a search never ends below it; a grid is
+    queued whole.
 
     So is what a larger budget adds to a grid that is resumed.
     """
     trials = study.get_trials(deepcopy=False)
     with quiet():
         if settings.grid:
-            there = [{**trial.system_attrs.get("fixed_params", {}), **trial.params} for trial in trials]
+            there = [
+                {**trial.system_attrs.get("fixed_params", {}), **trial.params} for trial in trials
+            ]
             points = _combinations(space)
             left = [point for point in points if point not in there]
             wanted = max(0, n_trials - (len(points) - len(left)))
@@ -226,8 +270,8 @@ def _enqueue(study: "Study", space: Space, settings: Settings, n_trials: int) ->
 def _sampler(settings: Settings, begun: int) -> "BaseSampler":
     """A sampler with a seed made of the search's and the number of trials begun.
 
-    One seed alone would, in every worker and after every resume, suggest the same points again. A quasi-random sequence
-    is one sequence; its sampler counts in the study.
+    One seed alone would, in every worker and after every resume, suggest the same points again. A
+    quasi-random sequence is one sequence; its sampler counts in the study.
     """
     from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
 
@@ -242,7 +286,9 @@ def _sampler(settings: Settings, begun: int) -> "BaseSampler":
         keywords = {"multivariate": True, "group": True, **keywords}
     if seed is not None:
         keywords["seed"] = (
-            seed if kind is QMCSampler else int(np.random.SeedSequence([seed, begun]).generate_state(1)[0])
+            seed
+            if kind is QMCSampler
+            else int(np.random.SeedSequence([seed, begun]).generate_state(1)[0])
         )
     sampler: BaseSampler = kind(**keywords)
     return sampler
@@ -251,17 +297,28 @@ def _sampler(settings: Settings, begun: int) -> "BaseSampler":
 def _check(space: Space, settings: Settings) -> None:
     """Compose every branch once, so that a wrong key is named before anything runs."""
     space.check_groups()
-    searched = [*space.choices, *(key for choices in space.branches() for key in space.parameters(choices))]
+    searched = [
+        *space.choices,
+        *(key for choices in space.branches() for key in space.parameters(choices)),
+    ]
     if settings.typed and not searched and not settings.custom_search_space:
-        example = "model.max_depth=4,8" if settings.grid else "model.alpha='tag(log, interval(1e-6, 1e-2))'"
+        example = (
+            "model.max_depth=4,8"
+            if settings.grid
+            else "model.alpha='tag(log, interval(1e-6, 1e-2))'"
+        )
         raise UserError(
             "there is nothing to search: what is chosen has no space that this search takes, or the command line fixes "
             f"all of it; give some values, such as {example}"
         )
     if settings.kind == "GPSampler" and not find_spec("torch"):
-        raise UserError("the Gaussian process needs PyTorch: pip install torch, or take another search")
+        raise UserError(
+            "the Gaussian process needs PyTorch: pip install torch, or take another search"
+        )
     if settings.kind == "CmaEsSampler" and len(settings.directions) > 1:
-        raise UserError("CMA-ES takes one objective: give one, or take nsga2, tpe or random for several")
+        raise UserError(
+            "CMA-ES takes one objective: give one, or take nsga2, tpe or random for several"
+        )
     _function(settings.custom_search_space)
     try:
         with quiet():
@@ -271,7 +328,9 @@ def _check(space: Space, settings: Settings) -> None:
 
 
 def definition(space: Space, settings: Settings, which: Sequence[str]) -> dict[str, str]:
-    """What makes a study the same one when it is resumed: configuration, objective, space, and whatever is fixed."""
+    """What makes a study the same one when it is resumed: configuration, objective, space, and
+    whatever is fixed.
+    """
     found = {"metric": ", ".join(settings.metrics), "direction": ", ".join(settings.directions)}
     if which:
         found["configuration"] = " ".join(which)
@@ -298,14 +357,21 @@ def _function(name: str | None) -> Callable[..., None] | None:
 
     try:
         found: Callable[..., None] = get_method(name)
-    except (ImportError, ValueError) as error:  # Hydra's own text, in several lines, begins with the name
-        raise UserError(f"custom_search_space={name}: there is no such function (module.function)") from error
+    except (
+        ImportError,
+        ValueError,
+    ) as error:  # Hydra's own text, in several lines, begins with the name
+        raise UserError(
+            f"custom_search_space={name}: there is no such function (module.function)"
+        ) from error
     return found
 
 
 def _refuse_password(config: DictConfig) -> None:
     """A password on the command line would be recorded in every folder."""
-    text = OmegaConf.to_yaml({"sweeper": config.hydra.sweeper, "overrides": config.hydra.overrides}, resolve=False)
+    text = OmegaConf.to_yaml(
+        {"sweeper": config.hydra.sweeper, "overrides": config.hydra.overrides}, resolve=False
+    )
     if redact(text) != text:
         raise UserError(
             "the storage's address holds a password, which would be recorded with every trial: set an environment "

@@ -1,4 +1,7 @@
-"""One trial: fit, score on validation data, leave a light run folder. The test set is not even loaded."""
+"""One trial: fit, score on validation data, leave a light run folder.
+
+The test set is not even loaded.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -20,36 +23,58 @@ if TYPE_CHECKING:
     from mnist_exp.process import Stages
 
 VALIDATION_SHARE = 6  # a search sets a sixth of the training data aside
-TIMES = ("load_s", "augment_s", "features_s", "fit_s", "predict_s", "total_s", "predict_us_per_image")
+TIMES = (
+    "load_s",
+    "augment_s",
+    "features_s",
+    "fit_s",
+    "predict_s",
+    "total_s",
+    "predict_us_per_image",
+)
 DIFFERENT_IMAGES = tuple(f"dataset.{size}" for size in ("val_size", "test_size", "split_seed"))
 SMALLER_IS_BETTER = ("log_loss", "ece", "bytes", *TIMES)
 
 
 def metrics_of(cfg: DictConfig) -> list[str]:
-    """The metrics that a search is for; UserError for one that does not exist or looks at the test set."""
+    """The metrics that a search is for; UserError for one that does not exist or looks at the test
+    set.
+    """
     from mnist_exp.evaluation import Metrics
 
     wanted = cfg.search.metric
     names = list(wanted) if OmegaConf.is_list(wanted) else [wanted]
     if not names:
         raise UserError("search.metric is empty: name one, such as val.accuracy")
-    known = [*(f"val.{field.name}" for field in fields(Metrics)), *(f"time.{name}" for name in TIMES), "model.bytes"]
+    known = [
+        *(f"val.{field.name}" for field in fields(Metrics)),
+        *(f"time.{name}" for name in TIMES),
+        "model.bytes",
+    ]
     for name in names:
         if str(name).startswith("test."):
-            raise UserError(f"search.metric={name}: a search never looks at the test set; take val.{name[5:]}")
+            raise UserError(
+                f"search.metric={name}: a search never looks at the test set; take val.{name[5:]}"
+            )
         if name not in known:
-            raise UserError(f"search.metric={name}: there is no such metric. Choices: {', '.join(known)}")
+            raise UserError(
+                f"search.metric={name}: there is no such metric. Choices: {', '.join(known)}"
+            )
     return names
 
 
 def prepare(config: DictConfig) -> list[str]:
-    """Settle what a search leaves open, in the composed configuration; returns the words to add to every trial's.
+    """Settle what a search leaves open, in the composed configuration; returns the words to add to
+    every trial's.
 
     The direction follows from the metric, and validation data are a sixth of the training data.
     """
     names = metrics_of(config)
     if config.search.direction is None:
-        found = ["minimize" if name.rpartition(".")[2] in SMALLER_IS_BETTER else "maximize" for name in names]
+        found = [
+            "minimize" if name.rpartition(".")[2] in SMALLER_IS_BETTER else "maximize"
+            for name in names
+        ]
         config.search.direction = found if len(found) > 1 else found[0]
     folds = config.search.folds
     if folds is not None and (type(folds) is not int or folds < 2):
@@ -59,7 +84,9 @@ def prepare(config: DictConfig) -> list[str]:
     for override in OverridesParser.create().parse_overrides(list(config.hydra.overrides.task)):
         key = override.get_key_element().lstrip("+")
         if override.is_sweep_override() and key in ("dataset", *DIFFERENT_IMAGES):
-            raise UserError(f"{key}: a search over it would compare scores on different images; search each on its own")
+            raise UserError(
+                f"{key}: a search over it would compare scores on different images; search each on its own"
+            )
     _check_pruner(config.search.pruner, names, folds)
     if folds is not None or config.dataset.val_size is not None:
         return []
@@ -73,7 +100,9 @@ def _check_pruner(pruner: str, names: Sequence[str], folds: int | None) -> None:
             "or take median or hyperband"
         )
     if pruner != "none" and not names[0].startswith("val."):
-        raise UserError(f"search.pruner={pruner}: {names[0]} is known at the end of a trial only; set pruner=none")
+        raise UserError(
+            f"search.pruner={pruner}: {names[0]} is known at the end of a trial only; set pruner=none"
+        )
 
 
 def _sixth(config: DictConfig) -> int:
@@ -114,11 +143,15 @@ def run_trial(cfg: DictConfig, run: Run, started: float) -> float | list[float]:
 def _pick(metrics: Mapping[str, Any], name: str) -> float:
     group, _, key = name.partition(".")
     if key not in metrics[group]:
-        raise UserError(f"{name}: this model has none (it gives no probabilities); it has {', '.join(metrics[group])}")
+        raise UserError(
+            f"{name}: this model has none (it gives no probabilities); it has {', '.join(metrics[group])}"
+        )
     return float(metrics[group][key])
 
 
-def _validate(experiment: "Experiment", dataset: "Dataset", name: str, stages: "Stages", memory: "Memory") -> "Outcome":
+def _validate(
+    experiment: "Experiment", dataset: "Dataset", name: str, stages: "Stages", memory: "Memory"
+) -> "Outcome":
     from mnist_exp.search.reporting import current_reporter
 
     reporter = current_reporter()
@@ -133,9 +166,16 @@ def _validate(experiment: "Experiment", dataset: "Dataset", name: str, stages: "
 
 
 def _cross_validate(
-    experiment: "Experiment", dataset: "Dataset", name: str, folds: int, stages: "Stages", memory: "Memory"
+    experiment: "Experiment",
+    dataset: "Dataset",
+    name: str,
+    folds: int,
+    stages: "Stages",
+    memory: "Memory",
 ) -> "Outcome":
-    """Fit once for each fold on the others; the outcome is of all training images, each predicted unseen."""
+    """Fit once for each fold on the others; the outcome is of all training images, each predicted
+    unseen.
+    """
     from mnist_exp.search.folds import join_folds, split_folds
     from mnist_exp.search.reporting import current_reporter
 
@@ -144,7 +184,11 @@ def _cross_validate(
     seconds: dict[str, float] = {}
     for fold in split_folds(dataset, folds, experiment.sizes["split_seed"]):
         outcomes.append(experiment.run(fold, stages, memory, None))
-        seconds = {stage: seconds.get(stage, 0.0) + value for stage, value in stages.seconds.items() if stage != "load"}
+        seconds = {
+            stage: seconds.get(stage, 0.0) + value
+            for stage, value in stages.seconds.items()
+            if stage != "load"
+        }
         if reporter:
             scores.append(_pick(outcomes[-1].metrics, name))
             reporter.fold(scores, folds)

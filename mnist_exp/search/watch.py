@@ -1,4 +1,6 @@
-"""What a person sees while a search runs: a line for each trial, and on a terminal a bar below them."""
+"""What a person sees while a search runs: a line for each trial, and on a terminal a bar below
+them.
+"""
 
 import os
 import sys
@@ -17,11 +19,19 @@ if TYPE_CHECKING:
 
     from optuna.trial import FrozenTrial
 
-WORDS = {"COMPLETE": "completed", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}
+WORDS = {
+    "COMPLETE": "completed",
+    "PRUNED": "pruned",
+    "FAIL": "failed",
+    "RUNNING": "running",
+    "WAITING": "waiting",
+}
 
 
 def state_word(trial: "FrozenTrial") -> str:
-    """The trial's state in the words of a run folder; `stale` for one that was killed and is repeated."""
+    """The trial's state in the words of a run folder; `stale` for one that was killed and is
+    repeated.
+    """
     return "stale" if killed(trial) else WORDS[trial.state.name]
 
 
@@ -33,7 +43,12 @@ class Watch:
         self._shown = {trial.number for trial in claims.trials() if trial.state.is_finished()}
         self._begun, self._before = time.monotonic(), len(self._shown)
         self._console = stderr_console()
-        columns = TextColumn("trials"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")
+        columns = (
+            TextColumn("trials"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+        )
         terminal = sys.stderr.isatty()
         self._bar = Progress(*columns, console=self._console, transient=True, disable=not terminal)
         self._task = self._bar.add_task("", total=claims.n_trials)
@@ -47,19 +62,27 @@ class Watch:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._bar.stop()
         if kind is not None and issubclass(kind, KeyboardInterrupt):
             folder = os.path.relpath(self._claims.folder)
             self._console.print(
-                f"interrupted; to go on: the same command with hydra.sweep.dir={folder}", soft_wrap=True
+                f"interrupted; to go on: the same command with hydra.sweep.dir={folder}",
+                soft_wrap=True,
             )
 
     def show(self) -> None:
         """Print a line for each trial that has ended since the last call."""
         trials = self._claims.trials()
-        new = [trial for trial in trials if trial.state.is_finished() and trial.number not in self._shown]
+        new = [
+            trial
+            for trial in trials
+            if trial.state.is_finished() and trial.number not in self._shown
+        ]
         if not new:
             return
         self._shown |= {trial.number for trial in new}
@@ -67,13 +90,17 @@ class Watch:
         done = sum(map(finished, trials))
         left = self._left(done)
         for trial in sorted(new, key=lambda trial: trial.datetime_complete or trial.number):
-            self._bar.console.print(self._line(trial, best), highlight=False, markup=False, soft_wrap=True)
+            self._bar.console.print(
+                self._line(trial, best), highlight=False, markup=False, soft_wrap=True
+            )
         self._bar.update(self._task, completed=done, description=f"{best}  {left}")
 
     def _line(self, trial: "FrozenTrial", best: str) -> str:
         values = " ".join(f"{value:.5g}" for value in trial.values or []) or "-"
         seconds = trial.duration.total_seconds() if trial.duration else 0.0
-        params = " ".join(f"{key.rpartition('.')[2]}={_short(value)}" for key, value in trial.params.items())
+        params = " ".join(
+            f"{key.rpartition('.')[2]}={_short(value)}" for key, value in trial.params.items()
+        )
         reason = trial.user_attrs.get(ERROR) or trial.user_attrs.get(LOST)
         why = f"  {reason}" if reason else ""
         return f"trial {trial.number:<4} {state_word(trial):<9} {values:<9} {seconds:6.1f} s  {best}  {params}{why}"
@@ -90,7 +117,9 @@ class Watch:
 
     def _left(self, done: int) -> str:
         here = len(self._shown) - self._before
-        seconds = (time.monotonic() - self._begun) / max(here, 1) * max(self._claims.n_trials - done, 0)
+        seconds = (
+            (time.monotonic() - self._begun) / max(here, 1) * max(self._claims.n_trials - done, 0)
+        )
         return f"{int(seconds) // 60}:{int(seconds) % 60:02} left"
 
 

@@ -1,4 +1,6 @@
-"""One process's share of a search: claim a trial, run it as a Hydra job, tell the study, until the budget is spent."""
+"""One process's share of a search: claim a trial, run it as a Hydra job, tell the study, until the
+budget is spent.
+"""
 
 import contextlib
 import logging
@@ -29,7 +31,9 @@ FEWEST = 4  # trials that a failure rate is of, at least
 
 
 class Worker:
-    """Runs trials one after another with a launcher of Hydra; the job number is the trial's number."""
+    """Runs trials one after another with a launcher of Hydra; the job number is the trial's
+    number.
+    """
 
     def __init__(
         self,
@@ -43,7 +47,9 @@ class Worker:
         self.claims, self.space, self.settings = claims, space, settings
         self._launcher, self._extend, self._config = launcher, extend, config
 
-    def work(self, until: float | None, after_each: Callable[[], None], go_on: Callable[[], bool]) -> None:
+    def work(
+        self, until: float | None, after_each: Callable[[], None], go_on: Callable[[], bool]
+    ) -> None:
         """Run trials while the budget lasts; none is begun after `until` (a time.time() value)."""
         while (until is None or time.time() < until) and go_on():
             trial = self.claims.next()
@@ -60,7 +66,11 @@ class Worker:
         from optuna.trial import TrialState
 
         words = self._words(trial)
-        reporter = Reporter(trial, self.settings.pruner == "wilcoxon") if self.settings.pruner != "none" else None
+        reporter = (
+            Reporter(trial, self.settings.pruner == "wilcoxon")
+            if self.settings.pruner != "none"
+            else None
+        )
         tell = self.claims.study.tell
         try:
             with reporting(reporter), self._beating(trial):
@@ -74,7 +84,9 @@ class Worker:
             if _is_pruned(error):
                 tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
                 return
-            message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            message = (
+                str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            )
             trial.set_user_attr(ERROR, message)
             tell(trial, state=TrialState.FAIL, skip_if_finished=True)
         except SystemExit as error:
@@ -85,7 +97,9 @@ class Worker:
 
     def _words(self, trial: "Trial") -> list[str]:
         with quiet():
-            choices = {key: parameter.suggest(trial) for key, parameter in self.space.choices.items()}
+            choices = {
+                key: parameter.suggest(trial) for key, parameter in self.space.choices.items()
+            }
             own = self.space.parameters(choices)
             words = [self.space.choices[key].word(value) for key, value in choices.items()]
             words += [parameter.word(parameter.suggest(trial)) for parameter in own.values()]
@@ -93,12 +107,18 @@ class Worker:
                 self._extend(self._config, trial)
                 known = {*choices, *(parameter.name for parameter in own.values())}
                 if both := set(trial.params) & set(self.space.fixed):
-                    raise UserError(f"{', '.join(sorted(both))}: fixed on the command line and searched as well")
-                words += [f"{key}={value}" for key, value in trial.params.items() if key not in known]
+                    raise UserError(
+                        f"{', '.join(sorted(both))}: fixed on the command line and searched as well"
+                    )
+                words += [
+                    f"{key}={value}" for key, value in trial.params.items() if key not in known
+                ]
         return [*self.space.fixed.values(), *words]
 
     def _values(self, result: JobReturn) -> list[float]:
-        """The job's return value as numbers; raises what the job raised, or ValueError for what is not a number."""
+        """The job's return value as numbers; raises what the job raised, or ValueError for what is
+        not a number.
+        """
         returned = returned_value(result)
         names = self.settings.metrics
         found = returned if len(names) > 1 else [returned]
@@ -139,7 +159,9 @@ class Worker:
 
 
 def returned_value(result: JobReturn) -> Any:
-    """Return what a job returned, or raise what it raised (the public property prints to stderr before it raises)."""
+    """Return what a job returned, or raise what it raised (the public property prints to stderr
+    before it raises).
+    """
     if result.status == JobStatus.FAILED:
         raise result._return_value
     return result.return_value
@@ -156,7 +178,8 @@ def check_failures(trials: "Sequence[FrozenTrial]", settings: Settings, n_trials
     failures = [trial for trial in trials if failed(trial)]
     n_finished = sum(finished(trial) for trial in trials)
     if failures and (
-        len(failures) > settings.max_failure_rate * max(n_finished, min(n_trials, FEWEST)) or len(failures) >= n_trials
+        len(failures) > settings.max_failure_rate * max(n_finished, min(n_trials, FEWEST))
+        or len(failures) >= n_trials
     ):
         first = failures[0]
         raise UserError(

@@ -14,7 +14,7 @@ LENGTHS = (1, 1, 1, 5, 1, 1, 1, 5)
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
 def sphere(cfg: DictConfig) -> float | list[float]:
-    """x² + y², or as the configuration has it: slowly, failing, killed."""
+    """X² + y², or as the configuration has it: slowly, failing, killed."""
     if cfg.log:
         with Path(cfg.log).open("a") as file:
             file.write(f"{os.getpid()}\n")
@@ -27,11 +27,17 @@ def sphere(cfg: DictConfig) -> float | list[float]:
         os.kill(os.getpid(), signal.SIGKILL)
     if cfg.error == "nan":
         return float("nan")
-    return [float(cfg.x) ** 2, (float(cfg.x) - 2) ** 2] if cfg.two else float(cfg.x) ** 2 + float(cfg.y) ** 2
+    return (
+        [float(cfg.x) ** 2, (float(cfg.x) - 2) ** 2]
+        if cfg.two
+        else float(cfg.x) ** 2 + float(cfg.y) ** 2
+    )
 
 
 def near_x(cfg: DictConfig, trial) -> None:
-    """A space that hydra-optuna-sweeper calls custom: z is drawn near x, w is no key of the configuration."""
+    """A space that hydra-optuna-sweeper calls custom: z is drawn near x, w is no key of the
+    configuration.
+    """
     x = trial.params["x"]
     trial.suggest_float("z", x - cfg.near, x + cfg.near)
     trial.suggest_float("+w", 0.0, 1.0)

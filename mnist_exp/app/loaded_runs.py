@@ -1,4 +1,6 @@
-"""The runs a visitor may choose from: those under one folder, found by listing it, never by a path that was sent."""
+"""The runs a visitor may choose from: those under one folder, found by listing it, never by a path
+that was sent.
+"""
 
 import threading
 from collections import OrderedDict
@@ -25,8 +27,14 @@ class Shelf:
         """Name to run, the newest first; a symbolic link does not lead out of the folder."""
         found = [run for run in find_runs(self.root) if run.has_model and self._inside(run)]
         found.sort(key=lambda run: run.model_path.stat().st_mtime, reverse=True)
-        named = {run.path.relative_to(self.root).as_posix(): run for run in found[:MAX_LISTED] if _completed(run)}
-        if self.first is not None and not any(run.path.samefile(self.first.path) for run in named.values()):
+        named = {
+            run.path.relative_to(self.root).as_posix(): run
+            for run in found[:MAX_LISTED]
+            if _completed(run)
+        }
+        if self.first is not None and not any(
+            run.path.samefile(self.first.path) for run in named.values()
+        ):
             named = {str(self.first.path): self.first, **named}
         return named
 

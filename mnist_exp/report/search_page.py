@@ -47,9 +47,14 @@ def write_report(folder: Path, study: "Study", metrics: Sequence[str], again: st
     ]
     best = study.best_trials
     page = {
-        "headline": f"{metrics[0]} {best[0].values[0]:.6g}" if len(metrics) == 1 else f"{len(best)} best solutions",
+        "headline": f"{metrics[0]} {best[0].values[0]:.6g}"
+        if len(metrics) == 1
+        else f"{len(best)} best solutions",
         "sub": f"{len(trials)} trials · {study.study_name}",
-        "best": [[trial.number, ", ".join(f"{k} = {_text(v)}" for k, v in trial.params.items())] for trial in best],
+        "best": [
+            [trial.number, ", ".join(f"{k} = {_text(v)}" for k, v in trial.params.items())]
+            for trial in best
+        ],
         "again": again,
         "run": "best/report.html" if (folder / "best" / "report.html").exists() else None,
         "pictures": pictures,
@@ -68,14 +73,38 @@ def figures(study: "Study", metrics: Sequence[str]) -> "list[tuple[str, str, Fig
     maximize = study.directions[0].name == "MAXIMIZE"
     found = []
     if len(metrics) > 1:
-        found.append(("pareto", "What one objective costs the other", pareto_figure(study, complete, metrics)))
+        found.append(
+            (
+                "pareto",
+                "What one objective costs the other",
+                pareto_figure(study, complete, metrics),
+            )
+        )
     else:
-        found.append(("history", "Every trial, and the best so far", history_figure(study, trials, metrics[0])))
+        found.append(
+            (
+                "history",
+                "Every trial, and the best so far",
+                history_figure(study, trials, metrics[0]),
+            )
+        )
     if len(complete) > 2 and keys:
         importance = _importances(study)
         if importance:
-            found.append(("importances", "Which parameters mattered", importance_figure(importance, metrics[0])))
-        found.append(("slice", "Each parameter on its own", slice_figure(complete, keys, metrics[0], maximize)))
+            found.append(
+                (
+                    "importances",
+                    "Which parameters mattered",
+                    importance_figure(importance, metrics[0]),
+                )
+            )
+        found.append(
+            (
+                "slice",
+                "Each parameter on its own",
+                slice_figure(complete, keys, metrics[0], maximize),
+            )
+        )
         if len(keys) > 1:
             title = "All parameters together"
             found.append(("parallel", title, parallel_figure(complete, keys, metrics[0], maximize)))
@@ -103,14 +132,29 @@ def history_figure(study: "Study", trials: "Sequence[FrozenTrial]", metric: str)
     figure = _figure(8, 4.2)
     axes = figure.subplots()
     complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
-    pruned = [trial for trial in trials if trial.state.name == "PRUNED" and trial.intermediate_values]
+    pruned = [
+        trial for trial in trials if trial.state.name == "PRUNED" and trial.intermediate_values
+    ]
     values = [trial.values[0] for trial in complete]
-    best = np.maximum.accumulate(values) if study.direction.name == "MAXIMIZE" else np.minimum.accumulate(values)
+    best = (
+        np.maximum.accumulate(values)
+        if study.direction.name == "MAXIMIZE"
+        else np.minimum.accumulate(values)
+    )
     axes.step([t.number for t in complete], best, where="post", color=ORANGE, label="best so far")
-    axes.scatter([t.number for t in complete], values, color=BLUE, s=28, label="completed", zorder=3)
+    axes.scatter(
+        [t.number for t in complete], values, color=BLUE, s=28, label="completed", zorder=3
+    )
     if pruned:
         last = [trial.intermediate_values[max(trial.intermediate_values)] for trial in pruned]
-        axes.scatter([t.number for t in pruned], last, color=GREY, marker="x", s=28, label="pruned, last value")
+        axes.scatter(
+            [t.number for t in pruned],
+            last,
+            color=GREY,
+            marker="x",
+            s=28,
+            label="pruned, last value",
+        )
     axes.set(xlabel="trial", ylabel=metric)
     axes.locator_params(axis="x", integer=True)
     _show_the_better(axes, values, study.direction.name == "MAXIMIZE")
@@ -126,25 +170,37 @@ def _importances(study: "Study") -> dict[str, float]:
 
     sign = -1 if study.directions[0].name == "MAXIMIZE" else 1
     target = None if len(study.directions) == 1 else (lambda trial: sign * trial.values[0])
-    with quiet(), warnings.catch_warnings():  # what few trials say is inaccurate, and the figure shows how few they are
+    with (
+        quiet(),
+        warnings.catch_warnings(),
+    ):  # what few trials say is inaccurate, and the figure shows how few they are
         warnings.filterwarnings("ignore", message=".*importance", category=UserWarning)
         return dict(get_param_importances(study, target=target))
 
 
 def importance_figure(importance: dict[str, float], metric: str) -> "Figure":
-    """PED-ANOVA: how much better than chance the good trials' values of each parameter are concentrated."""
+    """PED-ANOVA: how much better than chance the good trials' values of each parameter are
+    concentrated.
+    """
     names = list(importance)[::-1]
     figure = _figure(8, 1.2 + 0.36 * len(names))
     axes = figure.subplots()
     bars = axes.barh(names, [importance[name] for name in names], color=BLUE)
     axes.bar_label(bars, fmt="%.2f", padding=3)
-    axes.set(xlabel=f"share of importance for {metric} (PED-ANOVA)", xlim=(0, 1.08 * max(importance.values()) + 1e-9))
+    axes.set(
+        xlabel=f"share of importance for {metric} (PED-ANOVA)",
+        xlim=(0, 1.08 * max(importance.values()) + 1e-9),
+    )
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-def slice_figure(complete: "Sequence[FrozenTrial]", keys: Sequence[str], metric: str, maximize: bool) -> "Figure":
-    """Value against each parameter; colour is time, from early trials (light) to late ones (dark)."""
+def slice_figure(
+    complete: "Sequence[FrozenTrial]", keys: Sequence[str], metric: str, maximize: bool
+) -> "Figure":
+    """Value against each parameter; colour is time, from early trials (light) to late ones
+    (dark).
+    """
     columns = min(4, len(keys))
     rows = math.ceil(len(keys) / columns)
     figure = _figure(3.0 * columns + 0.8, 2.7 * rows + 0.3)
@@ -154,7 +210,14 @@ def slice_figure(complete: "Sequence[FrozenTrial]", keys: Sequence[str], metric:
         places = _place(axes, having, key)
         values, numbers = [trial.values[0] for trial in having], [trial.number for trial in having]
         axes.scatter(
-            places, values, c=numbers, cmap="Blues", vmin=-len(complete) / 3, s=24, edgecolors="#444", linewidths=0.4
+            places,
+            values,
+            c=numbers,
+            cmap="Blues",
+            vmin=-len(complete) / 3,
+            s=24,
+            edgecolors="#444",
+            linewidths=0.4,
         )
         axes.set_xlabel(key)
         axes.grid(alpha=0.25)
@@ -167,7 +230,9 @@ def slice_figure(complete: "Sequence[FrozenTrial]", keys: Sequence[str], metric:
 
 
 def _show_the_better(axes: "Axes", values: Sequence[float], maximize: bool) -> None:
-    """Keep a few hopeless trials from pressing all others into a line: they fall off, and a note counts them."""
+    """Keep a few hopeless trials from pressing all others into a line: they fall off, and a note
+    counts them.
+    """
     sign = 1 if maximize else -1
     signed = sign * np.asarray(values)
     low, best = np.quantile(signed, 0.15), signed.max()
@@ -193,7 +258,12 @@ def _place(axes: "Axes", trials: "Sequence[FrozenTrial]", key: str) -> list[floa
     if isinstance(distribution, CategoricalDistribution):
         choices = [str(choice) for choice in distribution.choices]
         long = max(map(len, choices)) * len(choices) > 24
-        axes.set_xticks(range(len(choices)), choices, rotation=35 if long else 0, ha="right" if long else "center")
+        axes.set_xticks(
+            range(len(choices)),
+            choices,
+            rotation=35 if long else 0,
+            ha="right" if long else "center",
+        )
         axes.set_xlim(-0.5, len(choices) - 0.5)
         return [choices.index(str(trial.params[key])) for trial in trials]
     low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
@@ -206,8 +276,11 @@ def _place(axes: "Axes", trials: "Sequence[FrozenTrial]", key: str) -> list[floa
     return [float(trial.params[key]) for trial in trials]
 
 
-def parallel_figure(complete: "Sequence[FrozenTrial]", keys: Sequence[str], metric: str, maximize: bool) -> "Figure":
-    """One line for each trial through its parameters; it passes by those that a trial does not have.
+def parallel_figure(
+    complete: "Sequence[FrozenTrial]", keys: Sequence[str], metric: str, maximize: bool
+) -> "Figure":
+    """One line for each trial through its parameters; it passes by those that a trial does not
+    have.
 
     Dark is good, and the best lies on top; the worst tenth share the lightest colour.
     """
@@ -219,7 +292,9 @@ def parallel_figure(complete: "Sequence[FrozenTrial]", keys: Sequence[str], metr
     axes = figure.subplots()
     sign = 1 if maximize else -1
     trials = sorted(complete, key=lambda trial: sign * trial.values[0])
-    bounds = np.quantile([trial.values[0] for trial in trials], [0.1, 1.0] if maximize else [0.0, 0.9])
+    bounds = np.quantile(
+        [trial.values[0] for trial in trials], [0.1, 1.0] if maximize else [0.0, 0.9]
+    )
     norm = Normalize(bounds[0], max(bounds[1], bounds[0] + 1e-9), clip=True)
     colours = "viridis_r" if maximize else "viridis"
     heights = {key: _heights(complete, key) for key in keys}
@@ -228,7 +303,12 @@ def parallel_figure(complete: "Sequence[FrozenTrial]", keys: Sequence[str], metr
         line = [heights[keys[column]][0][trial.number] for column in columns]
         width = 3.5 if trial is trials[-1] else 1.2
         axes.plot(
-            columns, line, color=colormaps[colours](norm(trial.values[0])), marker="o", ms=2.5 * width**0.5, lw=width
+            columns,
+            line,
+            color=colormaps[colours](norm(trial.values[0])),
+            marker="o",
+            ms=2.5 * width**0.5,
+            lw=width,
         )
     for column, key in enumerate(keys):
         _label_axis(axes, column, heights[key][1])
@@ -242,7 +322,9 @@ def parallel_figure(complete: "Sequence[FrozenTrial]", keys: Sequence[str], metr
 
 
 def _label_axis(axes: "Axes", column: int, labels: Sequence[tuple[float, str]]) -> None:
-    """Names of values on an upright axis: the ends above and below, where no line passes, the others beside it."""
+    """Names of values on an upright axis: the ends above and below, where no line passes, the
+    others beside it.
+    """
     from matplotlib.patheffects import withStroke
 
     for height, name in labels:
@@ -260,7 +342,9 @@ def _label_axis(axes: "Axes", column: int, labels: Sequence[tuple[float, str]]) 
         )
 
 
-def _heights(trials: "Sequence[FrozenTrial]", key: str) -> tuple[dict[int, float], list[tuple[float, str]]]:
+def _heights(
+    trials: "Sequence[FrozenTrial]", key: str
+) -> tuple[dict[int, float], list[tuple[float, str]]]:
     """Each trial's place on the axis of a parameter, 0..1, and the axis's labels."""
     from optuna.distributions import CategoricalDistribution
 
@@ -270,7 +354,9 @@ def _heights(trials: "Sequence[FrozenTrial]", key: str) -> tuple[dict[int, float
         choices = [str(choice) for choice in distribution.choices]
         top = max(1, len(choices) - 1)
         labels = [(i / top, choice) for i, choice in enumerate(choices)]
-        return {trial.number: choices.index(str(trial.params[key])) / top for trial in having}, labels
+        return {
+            trial.number: choices.index(str(trial.params[key])) / top for trial in having
+        }, labels
     scale = math.log if getattr(distribution, "log", False) else float
     low, high = scale(distribution.low), scale(distribution.high)  # type: ignore[attr-defined]
     span = (high - low) or 1.0
@@ -278,16 +364,32 @@ def _heights(trials: "Sequence[FrozenTrial]", key: str) -> tuple[dict[int, float
     return places, [(0.0, _text(distribution.low)), (1.0, _text(distribution.high))]  # type: ignore[attr-defined]
 
 
-def pareto_figure(study: "Study", complete: "Sequence[FrozenTrial]", metrics: Sequence[str]) -> "Figure":
-    """The first two objectives of every trial; those that none beats in all objectives are joined."""
+def pareto_figure(
+    study: "Study", complete: "Sequence[FrozenTrial]", metrics: Sequence[str]
+) -> "Figure":
+    """The first two objectives of every trial; those that none beats in all objectives are
+    joined.
+    """
     figure = _figure(7, 4.6)
     axes = figure.subplots()
     front = sorted(study.best_trials, key=lambda trial: trial.values[0])
-    axes.scatter([t.values[0] for t in complete], [t.values[1] for t in complete], color=GREY, s=24, label="trials")
+    axes.scatter(
+        [t.values[0] for t in complete],
+        [t.values[1] for t in complete],
+        color=GREY,
+        s=24,
+        label="trials",
+    )
     x, y = [t.values[0] for t in front], [t.values[1] for t in front]
     axes.plot(x, y, color=ORANGE, marker="o", ms=6, lw=1, label="beaten by none")
     for trial in front:
-        axes.annotate(str(trial.number), trial.values[:2], xytext=(4, 4), textcoords="offset points", fontsize=8)
+        axes.annotate(
+            str(trial.number),
+            trial.values[:2],
+            xytext=(4, 4),
+            textcoords="offset points",
+            fontsize=8,
+        )
     axes.set(xlabel=metrics[0], ylabel=metrics[1])
     if min(t.values[1] for t in complete) > 0 and max(t.values[1] for t in complete) > 20 * min(
         t.values[1] for t in complete
@@ -299,14 +401,18 @@ def pareto_figure(study: "Study", complete: "Sequence[FrozenTrial]", metrics: Se
 
 
 def pruning_figure(complete: "Sequence[FrozenTrial]", pruned: "Sequence[FrozenTrial]") -> "Figure":
-    """Seconds spent, and those that the pruned trials would have taken, had each gone on as fast as it began."""
+    """Seconds spent, and those that the pruned trials would have taken, had each gone on as fast as
+    it began.
+    """
     from mnist_exp.search.reporting import SAVED
 
     figure = _figure(8, 1.9)
     axes = figure.subplots()
     spent = sum(trial.duration.total_seconds() for trial in complete if trial.duration)
     lost = sum(trial.duration.total_seconds() for trial in pruned if trial.duration)
-    saved = sum(trial.user_attrs.get(SAVED, 0.0) for trial in pruned)  # none known of those that a job ended by itself
+    saved = sum(
+        trial.user_attrs.get(SAVED, 0.0) for trial in pruned
+    )  # none known of those that a job ended by itself
     left = 0.0
     for seconds, name, colour in (
         (spent, f"{len(complete)} completed", BLUE),

@@ -1,4 +1,6 @@
-"""Models come back from their files with the same answers; crafted files are refused, and none is run."""
+"""Models come back from their files with the same answers; crafted files are refused, and none is
+run.
+"""
 
 import hashlib
 import io
@@ -9,7 +11,11 @@ import zipfile
 import numpy as np
 import pytest
 import skops.io
-from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import SVC
@@ -18,11 +24,14 @@ from mnist_exp import models
 from mnist_exp.config import build, compose
 from mnist_exp.errors import UserError
 from mnist_exp.features import Pixels
+from mnist_exp.models import dump_model, load_model
 from mnist_exp.runs import Run
-from mnist_exp.storage import dump_model, load_model
 
 SMALL = ["dataset=digits", "dataset.train_size=200", "dataset.test_size=50", "n_jobs=1"]
-TREES = ["model=knn +model.leaf_size=5 model.algorithm=kd_tree", "model=knn model.algorithm=ball_tree model.p=1"]
+TREES = [
+    "model=knn +model.leaf_size=5 model.algorithm=kd_tree",
+    "model=knn model.algorithm=ball_tree model.p=1",
+]
 
 
 def stored(pipeline, folder):
@@ -38,7 +47,9 @@ def test_search_trees_come_back_with_the_same_answers(tmp_path, words):
     pipeline = experiment.run(dataset).pipeline
     loaded = stored(pipeline, tmp_path).load_model()
     for before, after in zip(
-        models.predict(pipeline, dataset.test.images), models.predict(loaded, dataset.test.images), strict=True
+        models.predict(pipeline, dataset.test.images),
+        models.predict(loaded, dataset.test.images),
+        strict=True,
     ):
         np.testing.assert_array_equal(before, after)
 
@@ -61,7 +72,9 @@ def test_a_pickle_is_never_opened(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content = pickle.dumps(Evil())
     (tmp_path / "model.skops").write_bytes(content)
-    (tmp_path / "model.json").write_text(json.dumps({"sha256": hashlib.sha256(content).hexdigest()}))
+    (tmp_path / "model.json").write_text(
+        json.dumps({"sha256": hashlib.sha256(content).hexdigest()})
+    )
     with pytest.raises(UserError, match="a pickle is never opened"):
         Run(tmp_path).load_model()
     assert not (tmp_path / "owned").exists()
@@ -73,7 +86,10 @@ def repacked(content, change):
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(packed, "w") as new:
         for member in old.infolist():
             data = old.read(member)
-            new.writestr(member.filename, change(data.decode()).encode() if member.filename == "schema.json" else data)
+            new.writestr(
+                member.filename,
+                change(data.decode()).encode() if member.filename == "schema.json" else data,
+            )
     return packed.getvalue()
 
 
@@ -82,7 +98,9 @@ def test_an_unknown_type_is_named_and_not_built(named):
     module, _, name = named.rpartition(".")
     content = repacked(
         skops.io.dumps(Pixels()),
-        lambda text: text.replace('"mnist_exp.features"', f'"{module}"').replace('"Pixels"', f'"{name}"'),
+        lambda text: text.replace('"mnist_exp.features"', f'"{module}"').replace(
+            '"Pixels"', f'"{name}"'
+        ),
     )
     with pytest.raises(UserError, match=f"types that are not allowed.*{named}"):
         load_model(content, "model.skops")
@@ -117,9 +135,12 @@ def crafted(tree, **changes):
     tree.__setstate__(state)
 
 
-@pytest.mark.parametrize("estimator", [RandomForestClassifier(3), GradientBoostingClassifier(n_estimators=2)])
 @pytest.mark.parametrize(
-    "change", [{"left_child": 10**6}, {"right_child": 0}, {"feature": 6}, {"feature": -5}, {"node_count": 5}]
+    "estimator", [RandomForestClassifier(3), GradientBoostingClassifier(n_estimators=2)]
+)
+@pytest.mark.parametrize(
+    "change",
+    [{"left_child": 10**6}, {"right_child": 0}, {"feature": 6}, {"feature": -5}, {"node_count": 5}],
 )
 def test_a_tree_that_leads_out_of_its_bounds_is_refused(numbers, estimator, change):
     pipeline = make_pipeline(estimator.fit(*numbers))
@@ -136,7 +157,9 @@ def test_trees_wider_than_their_forest_are_refused(numbers):
         load_model(skops.io.dumps(forest), "crafted.skops")
 
 
-@pytest.mark.parametrize("change", [{"left": 10**6}, {"right": 0}, {"feature_idx": 6}, {"is_categorical": 1}])
+@pytest.mark.parametrize(
+    "change", [{"left": 10**6}, {"right": 0}, {"feature_idx": 6}, {"is_categorical": 1}]
+)
 def test_a_boosted_tree_that_leads_out_of_its_bounds_is_refused(numbers, change):
     boosted = HistGradientBoostingClassifier(max_iter=2, min_samples_leaf=5).fit(*numbers)
     load_model(skops.io.dumps(boosted), "sound.skops")
@@ -169,7 +192,9 @@ def test_neighbours_of_unknown_classes_are_refused_and_search_trees_built_afresh
     other = KNeighborsClassifier(algorithm="kd_tree").fit(numbers[0][:30], numbers[1][:30])
     expected = model.predict(numbers[0])
     model._tree = other._tree
-    np.testing.assert_array_equal(load_model(skops.io.dumps(model), "m").predict(numbers[0]), expected)
+    np.testing.assert_array_equal(
+        load_model(skops.io.dumps(model), "m").predict(numbers[0]), expected
+    )
     model._y = model._y + 10**6
     with pytest.raises(UserError, match="a class that is not there"):
         load_model(skops.io.dumps(model), "crafted.skops")

@@ -1,6 +1,8 @@
-"""Features learned without labels: a dictionary of small patches, found in every image, pooled over regions.
+"""Features learned without labels: a dictionary of small patches, found in every image, pooled over
+regions.
 
-After Coates, Lee & Ng 2011, "An analysis of single-layer networks in unsupervised feature learning".
+After Coates, Lee & Ng 2011, "An analysis of single-layer networks in unsupervised feature
+learning".
 """
 
 from functools import cache
@@ -17,7 +19,14 @@ from sklearn.utils._param_validation import Interval
 from threadpoolctl import ThreadpoolController
 
 from mnist_exp.errors import UserError
-from mnist_exp.features import COUNT, Constraints, Deskew, Images, ImageTransformer, upright
+from mnist_exp.features._transformers import (
+    COUNT,
+    Constraints,
+    Deskew,
+    Images,
+    ImageTransformer,
+    upright,
+)
 from mnist_exp.process import Float32, Scratch, run_blocks
 
 BLOCK = 32  # images whose patches and responses fit the second-level cache
@@ -25,12 +34,14 @@ ITERATIONS = 12
 
 
 class Dictionary(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
-    """How much of each atom of a patch dictionary, and of its negative, lies in each region of an image.
+    """How much of each atom of a patch dictionary, and of its negative, lies in each region of an
+    image.
 
-    Patches of `patch` x `patch` pixels, of the upright image with `deskew`, are brought to mean 0 and length 1
-    (softened by `contrast`), then whitened (softened by `whitening`). `atoms` directions are learned from `sample`
-    patches by spherical k-means. Of an image's responses, the positive and the negative parts beyond `threshold` are
-    summed over `pool` x `pool` regions that overlap by half; the roots of the sums are brought to unit length.
+    Patches of `patch` x `patch` pixels, of the upright image with `deskew`, are brought to mean 0
+    and length 1 (softened by `contrast`), then whitened (softened by `whitening`). `atoms`
+    directions are learned from `sample` patches by spherical k-means. Of an image's responses, the
+    positive and the negative parts beyond `threshold` are summed over `pool` x `pool` regions that
+    overlap by half; the roots of the sums are brought to unit length.
     """
 
     _parameter_constraints: ClassVar[Constraints] = {
@@ -79,7 +90,9 @@ class Dictionary(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
         images = self._read(X, reset=True)
         if min(self._positions) < 1:
             side, given = self.patch, "x".join(map(str, self.image_shape_))
-            raise UserError(f"dictionary: patches of {side}x{side} pixels do not fit images of {given}; lower patch")
+            raise UserError(
+                f"dictionary: patches of {side}x{side} pixels do not fit images of {given}; lower patch"
+            )
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
         patches = self._draw(images, rng)
         mean = patches.mean(axis=0)
@@ -149,7 +162,9 @@ class Dictionary(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
         result -= threshold * regions.sum(axis=1)[:, None]
         rows = result.reshape(len(images), -1)
         np.sqrt(np.maximum(rows, 0, out=rows), out=rows)
-        rows /= np.maximum(np.sqrt(np.einsum("ij,ij->i", rows, rows)), np.finfo(np.float32).tiny)[:, None]
+        rows /= np.maximum(np.sqrt(np.einsum("ij,ij->i", rows, rows)), np.finfo(np.float32).tiny)[
+            :, None
+        ]
         return rows
 
 
@@ -160,21 +175,27 @@ def _blas() -> ThreadpoolController:
 
 
 def _spherical_k_means(points: Float32, k: int, rng: np.random.Generator) -> Float32:
-    """Return k directions (d, k) of unit length that the points cluster about, up to sign (Coates & Ng 2012)."""
+    """Return k directions (d, k) of unit length that the points cluster about, up to sign (Coates &
+    Ng 2012).
+    """
     atoms = rng.standard_normal((points.shape[1], k)).astype(np.float32)
     for _ in range(ITERATIONS):
         atoms /= np.linalg.norm(atoms, axis=0)
         similar = points @ atoms
         nearest = np.abs(similar).argmax(axis=1)
         one_hot = np.zeros_like(similar)
-        np.put_along_axis(one_hot, nearest[:, None], np.take_along_axis(similar, nearest[:, None], 1), 1)
+        np.put_along_axis(
+            one_hot, nearest[:, None], np.take_along_axis(similar, nearest[:, None], 1), 1
+        )
         atoms += points.T @ one_hot
     directions: Float32 = atoms / np.linalg.norm(atoms, axis=0)
     return directions
 
 
 def _regions(positions: tuple[int, int], pool: int) -> Float32:
-    """Return weights (pool^2, positions): 1 at a region's centre, falling to 0 at its neighbours' centres."""
+    """Return weights (pool^2, positions): 1 at a region's centre, falling to 0 at its neighbours'
+    centres.
+    """
     rows, cols = (_ramps(size, pool) for size in positions)
     return np.asarray(np.kron(rows, cols), np.float32)
 

@@ -1,4 +1,6 @@
-"""Where marks lie in the small charts of a page; the templates draw them, so that they follow its light and width."""
+"""Where marks lie in the small charts of a page; the templates draw them, so that they follow its
+light and width.
+"""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -36,19 +38,28 @@ class Scale:
 
     def bar(self, value: float, interval: Interval) -> dict[str, float]:
         """A mark and the bar of its interval."""
-        return {"low": self.place(interval.low), "at": self.place(value), "high": self.place(interval.high)}
+        return {
+            "low": self.place(interval.low),
+            "at": self.place(value),
+            "high": self.place(interval.high),
+        }
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
         """A few round numbers with their places."""
         if not self.by_decades:
-            return [(self.place(value), f"{value:.10g}") for value in _round_numbers(self.low, self.high)]
+            return [
+                (self.place(value), f"{value:.10g}")
+                for value in _round_numbers(self.low, self.high)
+            ]
         low, high = 10**self.low, 10**self.high
         decades = [digit * 10.0**power for power in range(-6, 13) for digit in (1, 2, 5)]
         inside = [value for value in decades if low <= value <= high]
         if len(inside) < 2:  # a scale too short for 1, 2, 5
             inside = _round_numbers(low, high)
-        return [(self.place(value), _short(value)) for value in inside[:: -(-len(inside) // MOST_TICKS)]]
+        return [
+            (self.place(value), _short(value)) for value in inside[:: -(-len(inside) // MOST_TICKS)]
+        ]
 
 
 def _round_numbers(low: float, high: float) -> list[float]:
@@ -56,7 +67,10 @@ def _round_numbers(low: float, high: float) -> list[float]:
     least = (high - low) / 4
     unit = 10.0 ** math.floor(math.log10(least))
     step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= least)
-    return [round(number * step, 12) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    return [
+        round(number * step, 12)
+        for number in range(math.ceil(low / step), math.floor(high / step) + 1)
+    ]
 
 
 def _short(value: float) -> str:
@@ -67,21 +81,29 @@ def _short(value: float) -> str:
 
 
 def cost_chart(runs: Sequence[ComparedRun], key: str, title: str) -> dict[str, Any] | None:
-    """Accuracy in per cent against a cost by decades, with the runs that no other beats in both; None without costs."""
-    costly = [(float(run.time.get(key) or (key == "bytes" and run.bytes) or 0), run) for run in runs]
+    """Accuracy in per cent against a cost by decades, with the runs that no other beats in both;
+    None without costs.
+    """
+    costly = [
+        (float(run.time.get(key) or (key == "bytes" and run.bytes) or 0), run) for run in runs
+    ]
     costly = [(cost, run) for cost, run in costly if cost > 0]
     if len(costly) < 2:
         return None
     x = Scale.around((cost for cost, _ in costly), by_decades=True)
     y = Scale.around(
-        100 * edge for _, run in costly for edge in (run.accuracy_interval.low, run.accuracy_interval.high)
+        100 * edge
+        for _, run in costly
+        for edge in (run.accuracy_interval.low, run.accuracy_interval.high)
     )
     points = [
         {
             "x": x.place(cost),
             "bar": y.bar(
                 100 * run.accuracy,
-                Interval(100 * run.accuracy_interval.low, 100 * run.accuracy_interval.high, 0.95, ""),
+                Interval(
+                    100 * run.accuracy_interval.low, 100 * run.accuracy_interval.high, 0.95, ""
+                ),
             ),
             "verdict": run.difference.verdict if run.difference else "baseline",
             "label": PurePosixPath(run.name).name if len(costly) <= MOST_LABELS else "",
@@ -89,7 +111,13 @@ def cost_chart(runs: Sequence[ComparedRun], key: str, title: str) -> dict[str, A
         }
         for cost, run in costly
     ]
-    return {"title": title, "points": points, "x_ticks": x.ticks, "y_ticks": y.ticks, "front": _front(points)}
+    return {
+        "title": title,
+        "points": points,
+        "x_ticks": x.ticks,
+        "y_ticks": y.ticks,
+        "front": _front(points),
+    }
 
 
 def _front(points: Sequence[dict[str, Any]]) -> list[tuple[float, float]]:
@@ -107,11 +135,18 @@ def in_points(interval: Interval) -> Interval:
 
 
 def strips(groups: Sequence[Group]) -> dict[str, Any] | None:
-    """A line for each recipe: a dot for each seed, the mean and its interval, all on one scale in per cent."""
+    """A line for each recipe: a dot for each seed, the mean and its interval, all on one scale in
+    per cent.
+    """
     if not groups:
         return None
     values = [100 * value for group in groups for value in group.accuracies]
-    values += [100 * edge for group in groups if group.interval for edge in (group.interval.low, group.interval.high)]
+    values += [
+        100 * edge
+        for group in groups
+        if group.interval
+        for edge in (group.interval.low, group.interval.high)
+    ]
     scale = Scale.around(values)
     return {
         "key": groups[0].key,
@@ -124,7 +159,10 @@ def strips(groups: Sequence[Group]) -> dict[str, Any] | None:
                     for accuracy, value in zip(group.accuracies, group.values, strict=True)
                 ],
                 "mean": scale.place(100 * group.mean),
-                "interval": (scale.place(100 * group.interval.low), scale.place(100 * group.interval.high))
+                "interval": (
+                    scale.place(100 * group.interval.low),
+                    scale.place(100 * group.interval.high),
+                )
                 if group.interval
                 else None,
             }

@@ -1,4 +1,6 @@
-"""A kernel classifier for many images in little memory: ridge regression on random features, added up in blocks."""
+"""A kernel classifier for many images in little memory: ridge regression on random features, added
+up in blocks.
+"""
 
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -21,13 +23,16 @@ PER_ROW = 4  # random features for each row of few: more come to the same kernel
 
 
 class RandomFeatures(ClassifierMixin, BaseEstimator):
-    """Ridge regression of one-hot labels on random Fourier features of a Gaussian kernel (Rahimi & Recht 2007).
+    """Ridge regression of one-hot labels on random Fourier features of a Gaussian kernel (Rahimi &
+    Recht 2007).
 
-    Of any number of rows only the Gram matrix of the `n_components` features is kept, n_components^2 float32;
-    `fit` takes no more than four features for each row. `gamma` is the kernel's, in units of 1 / the total variance of
-    the columns; `alpha` is the strength of the ridge per row and feature. Of several, the one that is best on a share
-    `held_out` of the rows is taken, and the held-out rows are added afterwards: no second pass. Altered copies of
-    held-out images among the others make weak ridges look good, so augmented data want one strength, chosen elsewhere.
+    Of any number of rows only the Gram matrix of the `n_components` features is kept,
+    n_components^2 float32; `fit` takes no more than four features for each row. `gamma` is the
+    kernel's, in units of 1 / the total variance of the columns; `alpha` is the strength of the
+    ridge per row and feature. Of several, the one that is best on a share `held_out` of the rows is
+    taken, and the held-out rows are added afterwards: no second pass. Altered copies of held-out
+    images among the others make weak ridges look good, so augmented data want one strength, chosen
+    elsewhere.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -54,14 +59,20 @@ class RandomFeatures(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Choose the ridge's strength if there are several, then learn from all rows; the Gram matrix is let go."""
+        """Choose the ridge's strength if there are several, then learn from all rows; the Gram
+        matrix is let go.
+        """
         self._validate_params()
         X, y = self._read(X, y, reset=True)
         strengths = np.atleast_1d(self.alpha)
         self._start(X, np.unique(y), min(self.n_components, PER_ROW * len(y)))
         held = np.zeros(len(y), bool)
         if len(strengths) > 1:
-            held[check_random_state(self.random_state).permutation(len(y))[: int(self.held_out * len(y))]] = True
+            held[
+                check_random_state(self.random_state).permutation(len(y))[
+                    : int(self.held_out * len(y))
+                ]
+            ] = True
         self._add(X, y, ~held)
         self.alpha_ = float(strengths[0])
         if held.any():
@@ -72,7 +83,9 @@ class RandomFeatures(ClassifierMixin, BaseEstimator):
         return self
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
-        """Learn from more rows with the first `alpha`; the first call takes all `classes` and sets the scale."""
+        """Learn from more rows with the first `alpha`; the first call takes all `classes` and sets
+        the scale.
+        """
         self._validate_params()
         first = not hasattr(self, "coef_")
         X, y = self._read(X, y, reset=first)
@@ -81,14 +94,18 @@ class RandomFeatures(ClassifierMixin, BaseEstimator):
                 raise ValueError("classes must be passed on the first call to partial_fit")
             self._start(X, np.unique(classes), self.n_components)
         elif not hasattr(self, "gram_"):
-            raise ValueError("fit keeps no Gram matrix that more rows could be added to: start with partial_fit")
+            raise ValueError(
+                "fit keeps no Gram matrix that more rows could be added to: start with partial_fit"
+            )
         self._add(X, y, np.ones(len(y), bool))
         self.alpha_ = float(np.atleast_1d(self.alpha)[0])
         self.coef_ = self._solve(self.alpha_)
         return self
 
     def decision_function(self, X: Any) -> Float32:
-        """Return float32 (n, classes), of two classes (n,): about 1 for the class of a row and -1 for the others."""
+        """Return float32 (n, classes), of two classes (n,): about 1 for the class of a row and -1
+        for the others.
+        """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float32)
         scores = np.vstack([self._features(X[rows]) @ self.coef_ for rows in _blocks(len(X))])
@@ -97,7 +114,9 @@ class RandomFeatures(ClassifierMixin, BaseEstimator):
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the class of each row with the largest score."""
         scores = self.decision_function(X)
-        chosen: NDArray[Any] = self.classes_[scores.argmax(axis=1) if scores.ndim == 2 else (scores > 0).astype(int)]
+        chosen: NDArray[Any] = self.classes_[
+            scores.argmax(axis=1) if scores.ndim == 2 else (scores > 0).astype(int)
+        ]
         return chosen
 
     def _read(self, X: Any, y: Any, *, reset: bool) -> tuple[Float32, NDArray[Any]]:
@@ -111,7 +130,9 @@ class RandomFeatures(ClassifierMixin, BaseEstimator):
         random = check_random_state(self.random_state)
         rng = np.random.default_rng(random.randint(2**31))
         spread = float(X[:: 1 + len(X) // ENOUGH].var(axis=0, dtype=np.float64).sum()) or 1.0
-        self.weights_ = rng.standard_normal((X.shape[1], m), np.float32) * np.float32(np.sqrt(2 * self.gamma / spread))
+        self.weights_ = rng.standard_normal((X.shape[1], m), np.float32) * np.float32(
+            np.sqrt(2 * self.gamma / spread)
+        )
         self.offsets_ = rng.uniform(0, 2 * np.pi, m).astype(np.float32)
         self.gram_ = np.zeros((m, m), np.float32, order="F")
         self.moments_ = np.zeros((m, len(classes)))
@@ -133,13 +154,17 @@ class RandomFeatures(ClassifierMixin, BaseEstimator):
             self.n_rows_ += len(found)
 
     def _solve(self, alpha: float) -> Float32:
-        """Solve in float64: the smallest eigenvalues that matter are far below the float32 rounding of the largest."""
+        """Solve in float64: the smallest eigenvalues that matter are far below the float32 rounding
+        of the largest.
+        """
         system = self.gram_.astype(np.float64)
         system[np.diag_indices_from(system)] += alpha * self.n_rows_ * len(system)
         try:
             factor = cho_factor(system, lower=True, overwrite_a=True, check_finite=False)
         except LinAlgError as error:
-            raise ValueError(f"alpha={alpha:g} is lost in the rounding of the Gram matrix: raise it") from error
+            raise ValueError(
+                f"alpha={alpha:g} is lost in the rounding of the Gram matrix: raise it"
+            ) from error
         return np.asarray(cho_solve(factor, self.moments_, check_finite=False), np.float32)
 
     def _best(self, strengths: NDArray[np.float64], X: Float32, y: NDArray[Any]) -> float:
@@ -148,7 +173,10 @@ class RandomFeatures(ClassifierMixin, BaseEstimator):
         right = np.zeros(len(solutions), int)
         for rows in _blocks(len(X)):
             found = self._features(X[rows])
-            right += [int((self.classes_[(found @ coef).argmax(axis=1)] == y[rows]).sum()) for coef in solutions]
+            right += [
+                int((self.classes_[(found @ coef).argmax(axis=1)] == y[rows]).sum())
+                for coef in solutions
+            ]
         return float(sorted(strengths, reverse=True)[int(right.argmax())])
 
 

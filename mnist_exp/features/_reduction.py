@@ -8,14 +8,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.extmath import randomized_svd
 
-from mnist_exp.features import COUNT, Constraints, Images, ImageTransformer
+from mnist_exp.features._transformers import COUNT, Constraints, Images, ImageTransformer
 from mnist_exp.process import Float32
 
 BLOCK = 2000  # images whose features exist at a time
 
 
 class Reduced(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
-    """The first `n_components` principal components of what `base` makes of images, in blocks of images.
+    """The first `n_components` principal components of what `base` makes of images, in blocks of
+    images.
 
     `base` is fitted on all images, the components on a random `sample` of them.
     """

@@ -7,29 +7,43 @@ from pathlib import Path
 from sys import argv
 
 from mnist_exp.errors import UserError
-from mnist_exp.runs import Run, make_folder
+from mnist_exp.runs._run import Run
+from mnist_exp.runs._status import make_folder
 
 
 def claim_run(folder: Path, named: bool) -> Path:
-    """Take a folder for one run: a named one must be free, a dated one gets `-2`, `-3` ... in a busy second."""
+    """Take a folder for one run: a named one must be free, a dated one gets `-2`, `-3` ...
+
+    in a busy second.
+    """
     for candidate in _candidates(folder, named):
         try:
             Run.claim(candidate, argv)
         except FileExistsError:
             continue
         return candidate
-    raise UserError(f"hydra.run.dir={folder} holds a run already: name another folder, or move that one away")
+    raise UserError(
+        f"hydra.run.dir={folder} holds a run already: name another folder, or move that one away"
+    )
 
 
 def claim_job(folder: Path) -> Run:
-    """Take the folder of a sweep's job; a job that Slurm starts again takes its own, unless it had completed."""
+    """Take the folder of a sweep's job; a job that Slurm starts again takes its own, unless it had
+    completed.
+    """
     run = Run(folder)
-    if os.environ.get("SLURM_RESTART_COUNT", "0") != "0" and run.exists and run.status.state != "completed":
+    if (
+        os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+        and run.exists
+        and run.status.state != "completed"
+    ):
         run.withdraw()
     try:
         return Run.claim(folder, argv)
     except FileExistsError as error:
-        raise UserError(f"{folder} holds a run already; hydra.sweep.subdir must differ from job to job") from error
+        raise UserError(
+            f"{folder} holds a run already; hydra.sweep.subdir must differ from job to job"
+        ) from error
 
 
 def claim_sweep(folder: Path, named: bool) -> Path:
@@ -41,7 +55,9 @@ def claim_sweep(folder: Path, named: bool) -> Path:
         except FileExistsError:
             continue
         return candidate
-    raise UserError(f"hydra.sweep.dir={folder} holds a sweep already: name another folder, or move that one away")
+    raise UserError(
+        f"hydra.sweep.dir={folder} holds a sweep already: name another folder, or move that one away"
+    )
 
 
 def enter_search(folder: Path, named: bool) -> Path:

@@ -1,4 +1,6 @@
-"""The comparison's page: which runs differ, by how much, at what cost, and the pictures behind every difference."""
+"""The comparison's page: which runs differ, by how much, at what cost, and the pictures behind
+every difference.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,9 +22,9 @@ from mnist_exp.comparison import (
 from mnist_exp.data import Images
 from mnist_exp.errors import UserError
 from mnist_exp.process import write_text
-from mnist_exp.report.charts import Scale, cost_chart, strips
+from mnist_exp.report.comparison_charts import Scale, cost_chart, strips
 from mnist_exp.report.page import render
-from mnist_exp.report.pairs import Compared, Gallery, compare_pair, read_whole
+from mnist_exp.report.comparison_pairs import Compared, Gallery, compare_pair, read_whole
 from mnist_exp.report.sprites import capacity, sprite_sheet
 
 MOST_ROWS = 2_000  # a browser sorts so many in an instant
@@ -38,7 +40,9 @@ COSTS = {
 def write_page(comparison: Comparison, path: Path) -> None:
     """Write the page as one file that needs no network."""
     text = comparison_html(comparison)
-    write_text(path, text.encode("utf-8", "replace").decode())  # a folder from elsewhere may hold half a character
+    write_text(
+        path, text.encode("utf-8", "replace").decode()
+    )  # a folder from elsewhere may hold half a character
 
 
 def comparison_html(comparison: Comparison) -> str:
@@ -70,7 +74,9 @@ def comparison_html(comparison: Comparison) -> str:
         "without_pictures": without,
         "damaged": damaged,
         "galleries": {
-            f"{number}-{key}": gallery for number, found in enumerate(galleries) for key, gallery in found.items()
+            f"{number}-{key}": gallery
+            for number, found in enumerate(galleries)
+            for key, gallery in found.items()
         },
     }
     if images is not None:
@@ -79,7 +85,9 @@ def comparison_html(comparison: Comparison) -> str:
 
 
 def pictures_at_hand(comparison: Comparison) -> tuple[Images | None, str]:
-    """The images that were answered, from the dataset that the baseline's configuration names, or why they are not."""
+    """The images that were answered, from the dataset that the baseline's configuration names, or
+    why they are not.
+    """
     from mnist_exp.config import load_recorded
 
     try:
@@ -88,7 +96,10 @@ def pictures_at_hand(comparison: Comparison) -> tuple[Images | None, str]:
         return None, f"the dataset is not at hand ({error})"
     split = dataset.val if comparison.split == "val" else dataset.test
     if split is None or split.sha256 != comparison.split_sha256:
-        return None, f"the {dataset.name} data at hand are not those that these runs answered (their sha256 differs)"
+        return (
+            None,
+            f"the {dataset.name} data at hand are not those that these runs answered (their sha256 differs)",
+        )
     return split.images, ""
 
 
@@ -134,30 +145,55 @@ def _pairs(comparison: Comparison) -> tuple[list[Compared], list[str]]:
             damaged.append(str(error))
         else:
             about = sentence(run, n, comparison.classes)
-            found.append(compare_pair(run.name, run.changes, about, before, after, comparison.classes))
+            found.append(
+                compare_pair(run.name, run.changes, about, before, after, comparison.classes)
+            )
     return found, damaged
 
 
 def _cells(pair: Compared, number: int) -> list[list[dict[str, Any]]]:
     """The cells of one matrix among several: their galleries go by the number of the pair."""
     return [
-        [cell | {"gallery": cell["gallery"] and f"{number}-{cell['gallery']}"} for cell in row] for row in pair.cells
+        [cell | {"gallery": cell["gallery"] and f"{number}-{cell['gallery']}"} for cell in row]
+        for row in pair.cells
     ]
 
 
 def _places(pairs: Sequence[Compared], room: int) -> dict[int, int]:
-    """Where in the sheet each picture lies: what any pair fixed or broke first, as many as there is room for."""
-    first = [position for pair in pairs for key in ("fixed", "broke") for position, _ in pair.galleries[key].items]
-    then = [position for pair in pairs for gallery in pair.galleries.values() for position, _ in gallery.items]
+    """Where in the sheet each picture lies: what any pair fixed or broke first, as many as there is
+    room for.
+    """
+    first = [
+        position
+        for pair in pairs
+        for key in ("fixed", "broke")
+        for position, _ in pair.galleries[key].items
+    ]
+    then = [
+        position
+        for pair in pairs
+        for gallery in pair.galleries.values()
+        for position, _ in gallery.items
+    ]
     chosen = list(dict.fromkeys([*first, *then]))[:room]
     return {position: place for place, position in enumerate(chosen)}
 
 
-def _items(galleries: Mapping[str, Gallery], places: Mapping[int, int]) -> dict[str, dict[str, Any]]:
-    """The galleries as the page's script wants them; a title says when not all pictures had room."""
+def _items(
+    galleries: Mapping[str, Gallery], places: Mapping[int, int]
+) -> dict[str, dict[str, Any]]:
+    """The galleries as the page's script wants them; a title says when not all pictures had
+    room.
+    """
     found = {}
     for key, gallery in galleries.items():
-        items = [(places[position], caption) for position, caption in gallery.items if position in places]
-        missing = f", {len(items):,} of {len(gallery.items):,} shown" if len(items) < len(gallery.items) else ""
+        items = [
+            (places[position], caption) for position, caption in gallery.items if position in places
+        ]
+        missing = (
+            f", {len(items):,} of {len(gallery.items):,} shown"
+            if len(items) < len(gallery.items)
+            else ""
+        )
         found[key] = {"title": gallery.title + missing, "items": items, "n": len(gallery.items)}
     return found

@@ -1,11 +1,13 @@
-"""How a picture compares with the training images: which are nearest, and whether it is like any of its class at all.
+"""How a picture compares with the training images: which are nearest, and whether it is like any of
+its class at all.
 
-A model gives everything a class. What tells a letter from a digit is its distance to the nearest training image of the
-class that the model named, in principal components of HOG, with what the components leave out; for digits, against its
-distance to the nearest of some letters and scribbles (`non_digits`). The limit is read off held-out training images,
-redrawn with a sharp pen as visitors draw, so that a known share of real ones is refused.
-Measured on 240 letters of seven handwriting fonts, at 1.5 % of real digits refused: this refuses 76 %, the distance to
-the class alone 61 %. On the 115 letters, signs, scribbles and shapes of scripts/benchmark_drawing.py: 95 % and 80 %.
+A model gives everything a class. What tells a letter from a digit is its distance to the nearest
+training image of the class that the model named, in principal components of HOG, with what the
+components leave out; for digits, against its distance to the nearest of some letters and scribbles
+(`non_digits`). The limit is read off held-out training images, redrawn with a sharp pen as visitors
+draw, so that a known share of real ones is refused. Measured on 240 letters of seven handwriting
+fonts, at 1.5 % of real digits refused: this refuses 76 %, the distance to the class alone 61 %. On
+the 115 letters, signs, scribbles and shapes of scripts/benchmark_drawing.py: 95 % and 80 %.
 """
 
 from dataclasses import dataclass, fields
@@ -25,7 +27,10 @@ from mnist_exp.handwriting import SIDE, Ink, drawn_to_mnist, non_digits, resized
 MAX_IMAGES, MAX_HELD_OUT = 20_000, 2_000  # three times as many refuse no more letters
 COMPONENTS = 150
 CONTRAST = 0.7  # exponent of the distance to strangers; 0.5 refuses two in a hundred letters less
-REFUSED = 1.5, 0.3  # per cent of real images: of one alone, and of one in a row, whose neighbours speak for it
+REFUSED = (
+    1.5,
+    0.3,
+)  # per cent of real images: of one alone, and of one in a row, whose neighbours speak for it
 _SMALLEST = 8  # pixels a side that HOG needs
 
 
@@ -34,7 +39,9 @@ class Look:
     """What the nearest training images say of one picture."""
 
     nearest: NDArray[np.intp]  # positions of the nearest images, the nearest first
-    strangeness: tuple[float, float]  # distance to its class over its limit, alone and in a row: 1 is just refused
+    strangeness: tuple[
+        float, float
+    ]  # distance to its class over its limit, alone and in a row: 1 is just refused
 
 
 @dataclass(frozen=True)
@@ -46,18 +53,33 @@ class Neighbours:
     mean: NDArray[np.float32]  # (d,)
     axes: NDArray[np.float32]  # (components, d)
     codes: NDArray[np.float16]  # (n, components)
-    strangers: NDArray[np.float16]  # (m, components) of what is no digit; none where the classes are other ones
+    strangers: NDArray[
+        np.float16
+    ]  # (m, components) of what is no digit; none where the classes are other ones
     limits: NDArray[np.float64]  # (2,), of the strangeness
 
     def __post_init__(self) -> None:
         """Raise ValueError where the arrays do not fit together, as in a file from elsewhere."""
         n, d = len(self.images), len(self.mean)
-        shapes = (self.images.shape[1:], self.labels.shape, self.axes.shape[1:], self.codes.shape, self.limits.shape)
-        fit = shapes[1:] == ((n,), (d,), (n, len(self.axes)), (2,)) and self.strangers.shape[1:] == self.codes.shape[1:]
+        shapes = (
+            self.images.shape[1:],
+            self.labels.shape,
+            self.axes.shape[1:],
+            self.codes.shape,
+            self.limits.shape,
+        )
+        fit = (
+            shapes[1:] == ((n,), (d,), (n, len(self.axes)), (2,))
+            and self.strangers.shape[1:] == self.codes.shape[1:]
+        )
         if len(shapes[0]) != 2 or not fit or not n:
             raise ValueError("its arrays do not fit together")
         numbers = self.mean, self.axes, self.codes, self.strangers
-        if self.images.dtype != np.uint8 or self.labels.dtype.kind != "i" or any(a.dtype.kind != "f" for a in numbers):
+        if (
+            self.images.dtype != np.uint8
+            or self.labels.dtype.kind != "i"
+            or any(a.dtype.kind != "f" for a in numbers)
+        ):
             raise ValueError("its arrays are of other types")
         if self.labels.min() < 0 or not (self.limits > 0).all():
             raise ValueError("its labels or limits are impossible")
@@ -66,10 +88,11 @@ class Neighbours:
 
     @classmethod
     def of(cls, train: Split, strokes: bool, digits: bool, seed: int = 0) -> "Neighbours":
-        """Sample a training split, and set the limits by images of it that are left out of the sample.
+        """Sample a training split, and set the limits by images of it that are left out of the
+        sample.
 
-        `strokes` says that the images are drawn with a pen, so that those that set the limits can be redrawn, and
-        `digits` that no letter is among them.
+        `strokes` says that the images are drawn with a pen, so that those that set the limits can
+        be redrawn, and `digits` that no letter is among them.
         """
         order = np.random.default_rng(seed).permutation(len(train))
         held_out = np.sort(order[: min(MAX_HELD_OUT, len(order) // 5)])
@@ -82,12 +105,24 @@ class Neighbours:
         mean, axes = found.mean_.astype(np.float32), found.components_.astype(np.float32)
         codes = ((features - mean) @ axes.T).astype(np.float16)
         foreign = _features(resized(non_digits(seed), images.shape[1:])) if digits else features[:0]
-        parts = images, train.labels[kept], mean, axes, codes, ((foreign - mean) @ axes.T).astype(np.float16)
+        parts = (
+            images,
+            train.labels[kept],
+            mean,
+            axes,
+            codes,
+            ((foreign - mean) @ axes.T).astype(np.float16),
+        )
         others = train.images[held_out]
         if strokes and len(held_out) and others.shape[1:] == (SIDE, SIDE):
             others = np.stack([_redrawn(image) for image in others])
         found = cls(*parts, np.ones(2))._strangeness(others, train.labels[held_out])
-        return cls(*parts, np.percentile(found, np.subtract(100, REFUSED)) if len(held_out) else np.full(2, np.inf))
+        return cls(
+            *parts,
+            np.percentile(found, np.subtract(100, REFUSED))
+            if len(held_out)
+            else np.full(2, np.inf),
+        )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What to keep on disk."""
@@ -96,7 +131,9 @@ class Neighbours:
     def look(self, image: Images, label: int, count: int = 10) -> Look:
         """Compare one picture (h, w) that was given a class."""
         codes, left_out = self._encode(image[None])
-        distances = self._lengths - 2 * (self._rows @ codes[0])  # all but the length of the codes themselves
+        distances = self._lengths - 2 * (
+            self._rows @ codes[0]
+        )  # all but the length of the codes themselves
         order = np.argpartition(distances, min(count, len(distances) - 1))[:count]
         own = distances[self.labels == label]
         distance = own.min() + np.square(codes).sum() + left_out if own.size else np.full(1, np.inf)
@@ -126,7 +163,9 @@ class Neighbours:
         return codes, np.maximum(left_out, np.float32(0))
 
     def _strangeness(self, images: Images, labels: Labels) -> NDArray[np.float64]:
-        """How far (m,) each image is from the nearest of its class; infinite where the sample has none."""
+        """How far (m,) each image is from the nearest of its class; infinite where the sample has
+        none.
+        """
         codes, left_out = self._encode(images)
         found = np.full(len(images), np.inf)
         for label in np.unique(labels):
@@ -138,7 +177,9 @@ class Neighbours:
     def _against_strangers(
         self, distances: NDArray[Any], codes: NDArray[np.float32], left_out: NDArray[np.float32]
     ) -> NDArray[np.float64]:
-        """Squared distances (m,) over a power of those to the nearest strangers, where there are any."""
+        """Squared distances (m,) over a power of those to the nearest strangers, where there are
+        any.
+        """
         if not len(self.strangers):
             return distances
         away = nearest(codes, self.strangers, 1)[1][:, 0] + left_out
@@ -146,8 +187,12 @@ class Neighbours:
 
 
 def _redrawn(image: Ink) -> Ink:
-    """An image of strokes with the sharp edges of a pen, brought to MNIST's look as a drawing is."""
-    large = np.asarray(Image.fromarray(image).resize((8 * SIDE, 8 * SIDE), Image.Resampling.BICUBIC))
+    """An image of strokes with the sharp edges of a pen, brought to MNIST's look as a drawing
+    is.
+    """
+    large = np.asarray(
+        Image.fromarray(image).resize((8 * SIDE, 8 * SIDE), Image.Resampling.BICUBIC)
+    )
     return drawn_to_mnist(np.where(large > 127, 255, 0).astype(np.uint8))
 
 

@@ -1,7 +1,9 @@
-"""Features, as transformers that scikit-learn lacks (scaled pixels, deskewing, HOG), and the joining of steps.
+"""Features, as transformers that scikit-learn lacks (scaled pixels, deskewing, HOG), and the
+joining of steps.
 
-All take images (n, h, w) or flat rows (n, h * w), whose values run from 0 to 255 in any dtype, and return float32
-(n, d). Neither the other images of a batch nor the number of threads change a bit of an image's features.
+All take images (n, h, w) or flat rows (n, h * w), whose values run from 0 to 255 in any dtype, and
+return float32 (n, d). Neither the other images of a batch nor the number of threads change a bit of
+an image's features.
 """
 
 from numbers import Integral
@@ -10,7 +12,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from joblib import effective_n_jobs
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+)
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags
 from sklearn.utils._param_validation import Interval
@@ -25,7 +32,9 @@ COUNT = [Interval(Integral, 1, None, closed="left")]
 
 
 def chain(**steps: BaseEstimator) -> Pipeline:
-    """Join named steps into a pipeline; not a list of them, so that a configuration can override an option of one."""
+    """Join named steps into a pipeline; not a list of them, so that a configuration can override an
+    option of one.
+    """
     for name, step in steps.items():
         if not hasattr(step, "transform"):
             raise UserError(f"features.{name} must be a transformer such as PCA, not {step!r}")
@@ -35,8 +44,9 @@ def chain(**steps: BaseEstimator) -> Pipeline:
 class ImageTransformer(TransformerMixin, BaseEstimator):
     """Reads images and remembers their size, `image_shape_`; subclasses compute something of each.
 
-    Images (n, h, w) carry their size with them. Of flat rows it is `shape`, (height, width); without it a row is a
-    square image if its length is a square number, else an image one pixel high.
+    Images (n, h, w) carry their size with them. Of flat rows it is `shape`, (height, width);
+    without it a row is a square image if its length is a square number, else an image one pixel
+    high.
     """
 
     _parameter_constraints: ClassVar[Constraints] = {"shape": ["array-like", None]}
@@ -52,7 +62,9 @@ class ImageTransformer(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Any) -> Float32:
-        """Return float32 (n, d); raises ValueError for images of another size than those seen in `fit`."""
+        """Return float32 (n, d); raises ValueError for images of another size than those seen in
+        `fit`.
+        """
         check_is_fitted(self)
         return self._extract(self._read(X, reset=False))
 
@@ -60,13 +72,17 @@ class ImageTransformer(TransformerMixin, BaseEstimator):
         raise NotImplementedError
 
     def _read(self, X: Any, *, reset: bool) -> Images:
-        """Return images (n, h, w) in the dtype they came in, without copying an array that is contiguous."""
+        """Return images (n, h, w) in the dtype they came in, without copying an array that is
+        contiguous.
+        """
         shape = None
         if getattr(X, "ndim", 2) == 3:
             shape = X.shape[1:]
             if not reset and shape != self.image_shape_:
                 wanted, given = _by(self.image_shape_), _by(shape)
-                raise ValueError(f"{type(self).__name__} was fitted on images of {wanted} pixels, these have {given}")
+                raise ValueError(
+                    f"{type(self).__name__} was fitted on images of {wanted} pixels, these have {given}"
+                )
             X = X.reshape(len(X), shape[0] * shape[1])
         X = validate_data(self, X, reset=reset)
         if reset:
@@ -79,7 +95,9 @@ class ImageTransformer(TransformerMixin, BaseEstimator):
             return shape or ((side, side) if side**2 == length else (1, length))
         height, width = self.shape
         if shape not in (None, (height, width)) or height * width != length:
-            raise ValueError(f"shape={_by(self.shape)} does not fit images of {_by(shape or (length,))} pixels")
+            raise ValueError(
+                f"shape={_by(self.shape)} does not fit images of {_by(shape or (length,))} pixels"
+            )
         return height, width
 
     def __sklearn_tags__(self) -> Tags:
@@ -99,8 +117,8 @@ class Pixels(OneToOneFeatureMixin, ImageTransformer):
 class Deskew(OneToOneFeatureMixin, ImageTransformer):
     """The pixels of the upright image as a row, from 0..255 to 0..1.
 
-    The centre of mass is moved to the middle, and the rows sideways in proportion to their height above it, until the
-    rows and columns of the ink no longer correlate.
+    The centre of mass is moved to the middle, and the rows sideways in proportion to their height
+    above it, until the rows and columns of the ink no longer correlate.
     """
 
     _parameter_constraints: ClassVar[Constraints] = {
@@ -123,11 +141,13 @@ class Deskew(OneToOneFeatureMixin, ImageTransformer):
 
 
 class Hog(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
-    """Histograms of oriented gradients (Dalal & Triggs 2005), with `deskew` those of the upright image.
+    """Histograms of oriented gradients (Dalal & Triggs 2005), with `deskew` those of the upright
+    image.
 
-    Each pixel's gradient is shared out, by its length, among the two nearest of `bins` directions over the full circle
-    (the two sides of a stroke differ) and the four nearest cells of `cell` x `cell` pixels; each block of `block` x
-    `block` neighbouring cells is brought to unit length. 28x28 images have 7x7 cells and 6x6 blocks: 1296 columns.
+    Each pixel's gradient is shared out, by its length, among the two nearest of `bins` directions
+    over the full circle (the two sides of a stroke differ) and the four nearest cells of `cell` x
+    `cell` pixels; each block of `block` x `block` neighbouring cells is brought to unit length.
+    28x28 images have 7x7 cells and 6x6 blocks: 1296 columns.
     """
 
     _parameter_constraints: ClassVar[Constraints] = {
@@ -160,7 +180,9 @@ class Hog(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
         super().fit(X, y)
         if min(self._cells) < self.block:
             given, side = _by(self.image_shape_), self.cell * self.block
-            raise UserError(f"HOG: blocks of {side}x{side} pixels do not fit images of {given}; lower cell or block")
+            raise UserError(
+                f"HOG: blocks of {side}x{side} pixels do not fit images of {given}; lower cell or block"
+            )
         return self
 
     @property
@@ -182,24 +204,32 @@ class Hog(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
         def work(block: slice, scratch: Scratch) -> None:
             grey = upright(images[block], scratch) if self.deskew else images[block]
             shares = _directions(grey, self.bins, scratch).reshape(-1, height, width * self.bins)
-            cells = np.matmul(pool_cols, np.matmul(pool_rows, shares).reshape(-1, rows, width, self.bins))
+            cells = np.matmul(
+                pool_cols, np.matmul(pool_rows, shares).reshape(-1, rows, width, self.bins)
+            )
             _normalise(cells, self.block, result[block])
 
-        run_blocks(work, len(images), max(1, block_size(height, width) // 2), effective_n_jobs(self.n_jobs))
+        run_blocks(
+            work, len(images), max(1, block_size(height, width) // 2), effective_n_jobs(self.n_jobs)
+        )
         return result
 
 
 def upright(images: Images, scratch: Scratch) -> Float32:
     """Return deskewed images (n, h, w), 0 outside, in an array of `scratch`."""
     _, height, width = images.shape
-    y, x = (np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2) for size in (height, width))
+    y, x = (
+        np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2) for size in (height, width)
+    )
     moment = np.multiply(images, x, out=scratch("moment", images.shape)).sum(axis=2)
     ink = images.sum(axis=2, dtype=np.float32)
     mass = ink.sum(axis=1, keepdims=True)
     centre_y = _ratio((ink * y).sum(axis=1, keepdims=True), mass)
     centre_x = _ratio(moment.sum(axis=1, keepdims=True), mass)
     dy = y - centre_y
-    slope = _ratio((moment * dy).sum(axis=1, keepdims=True), (ink * dy**2).sum(axis=1, keepdims=True))
+    slope = _ratio(
+        (moment * dy).sum(axis=1, keepdims=True), (ink * dy**2).sum(axis=1, keepdims=True)
+    )
     rows, cols = scratch("rows", images.shape), scratch("cols", images.shape)
     rows[:] = (centre_y + y - y[0])[:, :, None]
     np.add((centre_x + slope * y - x[0])[:, :, None], x, out=cols)
@@ -212,11 +242,15 @@ def _ratio(above: Float32, below: Float32) -> Float32:
 
 
 def _directions(images: Images, bins: int, scratch: Scratch) -> Float32:
-    """Return (n, h, w, bins): the length of each pixel's gradient, shared out among the two nearest directions."""
+    """Return (n, h, w, bins): the length of each pixel's gradient, shared out among the two nearest
+    directions.
+    """
     n, height, width = images.shape
     framed = scratch("framed", (n, height + 2, width + 2))
     framed[:, 1:-1, 1:-1] = images
-    down, right, angle, lower = (scratch(name, images.shape) for name in ("down", "right", "angle", "lower"))
+    down, right, angle, lower = (
+        scratch(name, images.shape) for name in ("down", "right", "angle", "lower")
+    )
     np.subtract(framed[:, 2:, 1:-1], framed[:, :-2, 1:-1], out=down)
     np.subtract(framed[:, 1:-1, 2:], framed[:, 1:-1, :-2], out=right)
     np.arctan2(down, right, out=angle)
@@ -235,18 +269,24 @@ def _directions(images: Images, bins: int, scratch: Scratch) -> Float32:
 
 
 def _pooling(size: int, cells: int, cell: int) -> Float32:
-    """Return weights (cells, size): 1 at a cell's centre, falling to 0 at its neighbours' centres."""
+    """Return weights (cells, size): 1 at a cell's centre, falling to 0 at its neighbours'
+    centres.
+    """
     centres = (np.arange(cells)[:, None] + 0.5) * cell + (size - cells * cell - 1) / 2
     return np.maximum(0, 1 - np.abs(np.arange(size) - centres) / cell).astype(np.float32)
 
 
 def _normalise(cells: Float32, block: int, result: Float32) -> None:
-    """Write all blocks of `cells` (n, rows, cols, bins), each brought to unit length, as rows of `result`."""
+    """Write all blocks of `cells` (n, rows, cols, bins), each brought to unit length, as rows of
+    `result`.
+    """
     n, rows, cols, bins = cells.shape
     rows, cols = rows - block + 1, cols - block + 1
     corners = [(slice(i, i + rows), slice(j, j + cols)) for i in range(block) for j in range(block)]
     energy = np.square(cells).sum(axis=3)
-    scale = 1 / np.sqrt(1 + sum(energy[:, i, j] for i, j in corners))  # 1 is next to nothing, but more than no ink
+    scale = 1 / np.sqrt(
+        1 + sum(energy[:, i, j] for i, j in corners)
+    )  # 1 is next to nothing, but more than no ink
     blocks = result.reshape(n, rows, cols, block**2, bins)
     for k, (i, j) in enumerate(corners):
         np.multiply(cells[:, i, j], scale[..., None], out=blocks[:, :, :, k])

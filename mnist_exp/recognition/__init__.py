@@ -1,0 +1,12 @@
+"""A run's model reading pictures: what it says, and whether to believe it."""
+
+from mnist_exp.recognition._novelty import Neighbours
+from mnist_exp.recognition._reader import BLANK, STRANGE, Answer, Reader
+
+__all__ = [
+    "BLANK",
+    "STRANGE",
+    "Answer",
+    "Neighbours",
+    "Reader",
+]
