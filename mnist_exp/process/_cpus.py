@@ -1,6 +1,4 @@
-"""How many cpus this process may use: what the system, its Slurm job or the pool that it works in
-leaves it.
-"""
+"""How many cpus this process may use: what the system, Slurm or its pool of workers allows."""
 
 import contextlib
 import os
@@ -10,8 +8,9 @@ _LIMIT = "LOKY_MAX_CPU_COUNT"  # joblib's, so that whatever asks joblib sees the
 
 
 def cpus() -> int:
-    """Affinity and cgroup as joblib reads them; not every Slurm binds a job to its cpus, so its
-    word counts too.
+    """Affinity and cgroup as joblib reads them, and no more than Slurm gives the job.
+
+    Not every Slurm binds a job to its cpus.
     """
     from joblib import cpu_count
 
@@ -33,7 +32,5 @@ def divided(n_processes: int) -> Iterator[None]:
 
 
 def forget_share() -> None:
-    """See all cpus again: a process on another machine inherits the environment, but not the
-    share.
-    """
+    """See all cpus again: on another machine the environment is inherited, the share is not."""
     os.environ.pop(_LIMIT, None)

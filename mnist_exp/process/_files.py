@@ -10,8 +10,18 @@ from uuid import uuid4
 
 
 def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a temporary file beside `path`, then move it there; on any failure nothing
-    stays behind.
+    """Let `write` fill a temporary file beside `path`, then move it there.
+
+    On any failure nothing stays behind.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "answer.txt"
+    ...     write_atomic(path, lambda temporary: temporary.write_text("42"))
+    ...     path.read_text()
+    '42'
     """
     with _beside(path) as temporary:
         write(temporary)
@@ -19,32 +29,28 @@ def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def write_new(path: Path, content: str) -> None:
-    """Write UTF-8 text whole or not at all where nothing is; FileExistsError if something is, or
-    was made meanwhile.
-    """
+    """Write UTF-8 text whole or not at all; FileExistsError if there is a file already."""
     with _beside(path) as temporary:
         temporary.write_text(content, encoding="utf-8", newline="\n")
         try:
             os.link(temporary, path)
         except FileExistsError:
             raise
-        except OSError:  # no hard links on this file system: the name is still given once, the content may be seen half
+        except OSError:
+            # This file system has no hard links: still only one process gets the name, but a
+            # reader may see half of the content.
             with path.open("x", encoding="utf-8", newline="\n") as file:
                 file.write(content)
 
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """Name a temporary file beside `path`, which does not stay; an error of the system says which
-    file it is about.
-    """
+    """Name a temporary file beside `path`, which does not stay; a system error names the file."""
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
     try:
         yield temporary
     except OSError as error:
-        if (
-            error.filename is None
-        ):  # a write to an open file fails namelessly: a full disk should have a name
+        if error.filename is None:  # as of a write to an open file on a full disk
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     finally:
@@ -67,9 +73,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def link_atomic(link: Path, target: Path) -> None:
-    """Point `link` at `target` by a relative symlink; where those are refused (Windows), a text
-    file holds the path.
-    """
+    """Point `link` at `target` by a relative symlink, or by a text file where those are refused."""
     relative = os.path.relpath(target, link.parent)
 
     def write(temporary: Path) -> None:

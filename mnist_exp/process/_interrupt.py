@@ -1,6 +1,4 @@
-"""SIGTERM and Ctrl-C end a run in order, even while a solver written in C keeps Python from
-noticing.
-"""
+"""SIGTERM and Ctrl-C end a run in order, even while a solver written in C holds the interpreter."""
 
 import os
 import signal
@@ -28,8 +26,7 @@ def raise_on_sigterm() -> None:
 
 @contextmanager
 def marked_when_stuck(mark: Callable[[str], None]) -> Iterator[None]:
-    """Call `mark` with the reason, and leave, if a signal has not reached Python after a grace
-    period.
+    """Call `mark` with the reason and exit if Python has not handled a signal after some seconds.
 
     Python handles a signal between two bytecodes of its main thread; libsvm may hold that for
     minutes, and a scheduler kills after 30 s. The wake-up descriptor is written at once, and a
@@ -41,22 +38,22 @@ def marked_when_stuck(mark: Callable[[str], None]) -> Iterator[None]:
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     over = threading.Event()
-    watcher = threading.Thread(
-        target=_watch, args=(mark, reader, over), daemon=True, name="signals"
+    listener = threading.Thread(
+        target=_listen, args=(mark, reader, over), daemon=True, name="signals"
     )
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    watcher.start()
+    listener.start()
     try:
         yield
     finally:
         signal.set_wakeup_fd(before)
         over.set()
         writer.close()
-        watcher.join()
+        listener.join()
         reader.close()
 
 
-def _watch(mark: Callable[[str], None], reader: socket.socket, over: threading.Event) -> None:
+def _listen(mark: Callable[[str], None], reader: socket.socket, over: threading.Event) -> None:
     while number := reader.recv(1):
         if number[0] in (signal.SIGTERM, signal.SIGINT) and not over.wait(GRACE_SECONDS):
             mark(f"stopped by {signal.Signals(number[0]).name}")
