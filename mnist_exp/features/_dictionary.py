@@ -1,9 +1,4 @@
-"""Features learned without labels: a dictionary of small patches, found in every image, pooled over
-regions.
-
-After Coates, Lee & Ng 2011, "An analysis of single-layer networks in unsupervised feature
-learning".
-"""
+"""Features learned without labels: how much of each small patch lies where in an image."""
 
 from functools import cache
 from numbers import Real
@@ -25,6 +20,8 @@ from mnist_exp.features._transformers import (
     Deskew,
     Images,
     ImageTransformer,
+    by,
+    regions,
     upright,
 )
 from mnist_exp.process import Float32, Scratch, run_blocks
@@ -34,14 +31,62 @@ ITERATIONS = 12
 
 
 class Dictionary(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
-    """How much of each atom of a patch dictionary, and of its negative, lies in each region of an
-    image.
+    """How much of each patch of a learned dictionary, and of its negative, lies in each region.
 
-    Patches of `patch` x `patch` pixels, of the upright image with `deskew`, are brought to mean 0
-    and length 1 (softened by `contrast`), then whitened (softened by `whitening`). `atoms`
-    directions are learned from `sample` patches by spherical k-means. Of an image's responses, the
-    positive and the negative parts beyond `threshold` are summed over `pool` x `pool` regions that
-    overlap by half; the roots of the sums are brought to unit length.
+    Patches are brought to mean 0 and length 1, then whitened, and the dictionary is learned from
+    a sample of them by spherical k-means. Of its responses to all patches of an image, the
+    positive and the negative parts beyond `threshold` are summed over regions that overlap by
+    half; the roots of the sums are brought to unit length. No labels are needed.
+
+    Parameters
+    ----------
+    atoms
+        Number of patches in the dictionary; each gives two columns for every region.
+    patch
+        Side of a patch in pixels.
+    pool
+        Number of regions, down and across.
+    deskew
+        Whether the image is made upright first.
+    contrast
+        Softens the division by a patch's length, in units of the grey range: patches with less
+        contrast than this count less.
+    whitening
+        Softens the whitening, as a share of the mean variance: directions with less variance than
+        this count less.
+    threshold
+        Responses weaker than this count as none.
+    sample
+        Number of patches that the dictionary is learned from.
+    shape
+        (height, width) of images that come as flat rows; None: square, where that is possible.
+    random_state
+        Seed of the sample and of the k-means.
+    n_jobs
+        Number of threads; None is 1. It changes no bit of the result.
+
+    Attributes
+    ----------
+    filters_
+        float32 (patch * patch, atoms): the whitened dictionary, a patch in each column.
+    bias_
+        float32 (atoms,): each atom's response to the mean patch, negative.
+    image_shape_
+        (height, width) of the images seen in `fit`.
+
+    References
+    ----------
+    Coates, Lee & Ng 2011, "An analysis of single-layer networks in unsupervised feature learning";
+    Coates & Ng 2012, "Learning feature representations with k-means", for the spherical k-means.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mnist_exp.features import Dictionary
+    >>> images = np.random.default_rng(0).integers(0, 256, (20, 12, 12))
+    >>> transformer = Dictionary(atoms=5, patch=3, pool=2, random_state=0)
+    >>> transformer.fit_transform(images).shape
+    (20, 40)
     """
 
     _parameter_constraints: ClassVar[Constraints] = {
@@ -89,9 +134,9 @@ class Dictionary(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
         self._validate_params()
         images = self._read(X, reset=True)
         if min(self._positions) < 1:
-            side, given = self.patch, "x".join(map(str, self.image_shape_))
             raise UserError(
-                f"dictionary: patches of {side}x{side} pixels do not fit images of {given}; lower patch"
+                f"dictionary: patches of {self.patch}x{self.patch} pixels do not fit images of "
+                f"{by(self.image_shape_)}; lower patch"
             )
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31))
         patches = self._draw(images, rng)
@@ -117,17 +162,17 @@ class Dictionary(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
     def _draw(self, images: Images, rng: np.random.Generator) -> Float32:
         """Return `sample` random patches (n, patch^2) with ink in them, if there are as many."""
         rows, cols = self._positions
-        chosen = images[np.sort(rng.permutation(len(images))[: max(1, self.sample // 100)])]
-        every = np.empty((len(chosen), rows * cols, self.patch**2), np.float32)
+        images = images[np.sort(rng.permutation(len(images))[: max(1, self.sample // 100)])]
+        patches = np.empty((len(images), rows * cols, self.patch**2), np.float32)
 
         def work(block: slice, scratch: Scratch) -> None:
-            every[block] = self._patches(chosen[block], scratch)[..., :-1]
+            patches[block] = self._patches(images[block], scratch)[..., :-1]
 
-        run_blocks(work, len(chosen), BLOCK, effective_n_jobs(self.n_jobs))
-        flat = every.reshape(-1, self.patch**2)
+        run_blocks(work, len(images), BLOCK, effective_n_jobs(self.n_jobs))
+        flat = patches.reshape(-1, self.patch**2)
         inked = np.flatnonzero(flat.any(axis=1))
-        drawn: Float32 = flat[rng.permutation(inked if len(inked) else len(flat))[: self.sample]]
-        return drawn
+        order: NDArray[np.int64] = rng.permutation(inked if len(inked) else len(flat))
+        return flat[order[: self.sample]]
 
     def _patches(self, images: Images, scratch: Scratch) -> Float32:
         """Return normalised patches (n, positions, patch^2 + 1) with a last column of ones."""
@@ -145,7 +190,9 @@ class Dictionary(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
         return result
 
     def _extract(self, images: Images) -> Float32:
-        regions, threshold = _regions(self._positions, self.pool), np.float32(self.threshold)
+        # Weights (pool^2, positions) of each region, and of how much a response has to exceed.
+        pooling = np.float32(np.kron(*(regions(n, self.pool, n) for n in self._positions)))
+        threshold = np.float32(self.threshold)
         weights = np.vstack([self.filters_, self.bias_])
         result = np.empty((len(images), 2, self.pool**2, self.atoms), np.float32)
 
@@ -154,17 +201,16 @@ class Dictionary(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
             responses = scratch("responses", (*patches.shape[:2], self.atoms))
             np.matmul(patches, weights, out=responses)
             strong = scratch("strong", responses.shape)
-            np.matmul(regions, np.maximum(responses, threshold, out=strong), out=result[block, 0])
-            np.matmul(-regions, np.minimum(responses, -threshold, out=strong), out=result[block, 1])
+            np.matmul(pooling, np.maximum(responses, threshold, out=strong), out=result[block, 0])
+            np.matmul(-pooling, np.minimum(responses, -threshold, out=strong), out=result[block, 1])
 
         with _blas().limit(limits=1):  # its threads would get in the way of these
             run_blocks(work, len(images), BLOCK, effective_n_jobs(self.n_jobs))
-        result -= threshold * regions.sum(axis=1)[:, None]
+        result -= threshold * pooling.sum(axis=1)[:, None]
         rows = result.reshape(len(images), -1)
         np.sqrt(np.maximum(rows, 0, out=rows), out=rows)
-        rows /= np.maximum(np.sqrt(np.einsum("ij,ij->i", rows, rows)), np.finfo(np.float32).tiny)[
-            :, None
-        ]
+        length = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
+        rows /= np.maximum(length, np.finfo(np.float32).tiny)
         return rows
 
 
@@ -175,31 +221,13 @@ def _blas() -> ThreadpoolController:
 
 
 def _spherical_k_means(points: Float32, k: int, rng: np.random.Generator) -> Float32:
-    """Return k directions (d, k) of unit length that the points cluster about, up to sign (Coates &
-    Ng 2012).
-    """
+    """Return k directions (d, k) of unit length that the points cluster about, up to sign."""
     atoms = rng.standard_normal((points.shape[1], k)).astype(np.float32)
     for _ in range(ITERATIONS):
         atoms /= np.linalg.norm(atoms, axis=0)
         similar = points @ atoms
         nearest = np.abs(similar).argmax(axis=1)
-        one_hot = np.zeros_like(similar)
-        np.put_along_axis(
-            one_hot, nearest[:, None], np.take_along_axis(similar, nearest[:, None], 1), 1
-        )
-        atoms += points.T @ one_hot
+        similar[np.arange(k) != nearest[:, None]] = 0
+        atoms += points.T @ similar
     directions: Float32 = atoms / np.linalg.norm(atoms, axis=0)
     return directions
-
-
-def _regions(positions: tuple[int, int], pool: int) -> Float32:
-    """Return weights (pool^2, positions): 1 at a region's centre, falling to 0 at its neighbours'
-    centres.
-    """
-    rows, cols = (_ramps(size, pool) for size in positions)
-    return np.asarray(np.kron(rows, cols), np.float32)
-
-
-def _ramps(size: int, pool: int) -> NDArray[np.float64]:
-    centres = (np.arange(pool)[:, None] + 0.5) * size / pool - 0.5
-    return np.maximum(0, 1 - np.abs(np.arange(size) - centres) * pool / size)
