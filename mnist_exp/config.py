@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
     from mnist_exp.data import Dataset, Source
-    from mnist_exp.experiment import Augmentation, Outcome, Report
+    from mnist_exp.experiment import Augmentation, OnInterim, Outcome
     from mnist_exp.process import Stages
 
 _HERE = Path(__file__).parent
@@ -89,7 +89,7 @@ class Experiment:
         dataset: "Dataset",
         stages: "Stages | None" = None,
         memory: "Memory | None" = None,
-        report: "Report | None" = None,
+        on_interim: "OnInterim | None" = None,
     ) -> "Outcome":
         """Fit and evaluate; see `run_experiment`."""
         from sklearn.base import clone
@@ -105,7 +105,7 @@ class Experiment:
             n_jobs=self.n_jobs,
             stages=stages,
             memory=memory,
-            report=report,
+            on_interim=on_interim,
         )
 
 
