@@ -8,17 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from joblib import Memory
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from mnist_exp import models
-from mnist_exp.data import Dataset, Split
+from mnist_exp.data import Dataset, Source, Split, load
 from mnist_exp.errors import UserError
 from mnist_exp.evaluation import (
     Interval,
@@ -31,7 +32,7 @@ from mnist_exp.evaluation import (
     precision_recall_f1,
     wilson,
 )
-from mnist_exp.process import Stages, computed_once
+from mnist_exp.process import Stages, cache_errors_named, computed_once
 
 
 class Augmentation(Protocol):
@@ -88,6 +89,67 @@ class Outcome:
     predictions: dict[str, Predictions]
     metrics: dict[str, dict[str, float]]
     intervals: dict[str, Interval]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a configuration describes, as objects that know nothing of it.
+
+    Attributes
+    ----------
+    source
+        The dataset, not loaded yet.
+    sizes
+        `train_size`, `val_size`, `test_size` and `split_seed`, as `mnist_exp.data.load` takes them.
+    augment, features, estimator
+        As `run_experiment` takes them; `run` fits clones.
+    seed, n_jobs
+        Of models and augmentation, and the number of threads.
+    cache_dir, cache_bytes
+        Where decoded data and features are kept, and how much the latter may take.
+    """
+
+    source: Source
+    sizes: dict[str, Any]
+    augment: Augmentation
+    features: BaseEstimator
+    estimator: BaseEstimator
+    seed: int
+    n_jobs: int
+    cache_dir: Path
+    cache_bytes: int
+
+    def load(self, with_test: bool = True) -> Dataset:
+        """Read the data and cut the splits."""
+        return load(self.source, **self.sizes, with_test=with_test)
+
+    def memory(self) -> Memory:
+        """Return where experiments find features that another has extracted, trimmed to size."""
+        folder = self.cache_dir / "features"
+        with cache_errors_named(folder):
+            memory = Memory(folder, mmap_mode="r", verbose=0)
+            memory.reduce_size(bytes_limit=self.cache_bytes)
+        return memory
+
+    def run(
+        self,
+        dataset: Dataset,
+        stages: Stages | None = None,
+        memory: Memory | None = None,
+        on_interim: OnInterim | None = None,
+    ) -> Outcome:
+        """Fit and evaluate; see `run_experiment`."""
+        return run_experiment(
+            dataset,
+            self.augment,
+            clone(self.features),
+            clone(self.estimator),
+            seed=self.seed,
+            n_jobs=self.n_jobs,
+            stages=stages,
+            memory=memory,
+            on_interim=on_interim,
+        )
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,8 @@ from mnist_exp.runs import Run
 if TYPE_CHECKING:
     from joblib import Memory
 
-    from mnist_exp.config import Experiment
     from mnist_exp.data import Dataset
-    from mnist_exp.experiment import Interim, Outcome
+    from mnist_exp.experiment import Experiment, Interim, Outcome
     from mnist_exp.process import Stages
 
 VALIDATION_SHARE = 6  # a search sets a sixth of the training data aside
