@@ -27,11 +27,10 @@ def main() -> None:
         differences = list(verify(open_run(arguments.run, arguments.outputs)))
     except MISTAKES as error:  # keys that a run of another version lacks among them
         sys.exit(f"error: {explain(error)}")
-    for difference in differences:
-        print(f"differs: {difference}")
+    lines = [f"differs: {difference}" for difference in differences]
+    print("\n".join(lines) or "same data, same predictions, same metrics")
     if differences:
         sys.exit(1)
-    print("same data, same predictions, same metrics")
 
 
 def verify(run: Run) -> Iterator[str]:

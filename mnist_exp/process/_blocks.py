@@ -72,13 +72,10 @@ def run_blocks(work: Callable[[slice, Scratch], None], n: int, size: int, n_jobs
         drain()
         return
     with ThreadPoolExecutor(n_jobs) as pool:
-        threads = [pool.submit(drain) for _ in range(n_jobs)]
         try:
-            for thread in threads:
-                thread.result()
+            list(pool.map(lambda _: drain(), range(n_jobs)))
         finally:
-            for _ in blocks:  # after an error or Ctrl-C the other threads find nothing left to do
-                pass
+            list(blocks)  # after an error or Ctrl-C the other threads find nothing left to do
 
 
 def bilinear(images: NDArray[Any], rows: Float32, cols: Float32, scratch: Scratch) -> Float32:

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -14,14 +13,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 log = logging.getLogger(__name__)
 
 
+@functools.cache
 def stderr_console() -> Console:
     """The one console for all bars, so that they nest; stdout carries the run's folder alone."""
-    return _console(sys.stderr)
-
-
-@functools.cache
-def _console(stream: TextIO) -> Console:
-    return Console(file=stream)
+    return Console(stderr=True)
 
 
 class LogFile(logging.FileHandler):
