@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
+from scipy import ndimage
 
 from mnist_exp.data import digits as digits_source
 from mnist_exp.data import load
@@ -38,6 +39,17 @@ def digits():
     testing.
     """
     return load(digits_source(), train_size=400, val_size=100, test_size=200)
+
+
+@pytest.fixture(scope="session")
+def images():
+    """150 slanted smooth shapes of 24 x 28 pixels, read-only as a memory map is."""
+    noise = ndimage.gaussian_filter(
+        np.random.default_rng(3).random((150, 24, 28)), (0, 3, 1), mode="constant"
+    )
+    images = np.uint8(np.clip((noise - 0.35) * 1500, 0, 255))
+    images.flags.writeable = False
+    return images
 
 
 def write_idx(path, array):
