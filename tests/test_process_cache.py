@@ -43,13 +43,11 @@ def test_a_memory_without_a_folder_keeps_nothing():
 
 
 def test_a_folder_that_takes_nothing_is_named_and_an_error_of_the_function_is_its_own(tmp_path):
-    memory = Memory(tmp_path, verbose=0)
-
     def broken():
         raise ValueError("not of the disk")
 
     with pytest.raises(ValueError, match="not of the disk"):
-        computed_once(memory, broken, [])()
-    (tmp_path / "joblib").write_text("")
-    with pytest.raises(UserError, match="features cannot be kept in .*cache_dir="):
-        computed_once(memory, square, ["log"])(3, tmp_path / "log", 1)
+        computed_once(Memory(tmp_path, verbose=0), broken, [])()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"features cannot be kept in .*file.*cache_dir="):
+        cached_square(tmp_path / "file" / "cache")(3, tmp_path / "log", 1)
