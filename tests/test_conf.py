@@ -135,7 +135,7 @@ def test_defaults_of_a_user_count_more_than_the_projects_and_less_than_the_comma
 def test_recorded_data_are_looked_for_where_the_user_keeps_them(local, composed, tmp_path):
     config = tmp_path / "config.yaml"
     OmegaConf.save(composed(), config)
-    local.write_text("data_dir: ${oc.env:NO_SUCH_VARIABLE}\n")
+    local.write_text("cache_dir: ${oc.env:NO_SUCH_VARIABLE}\n")
     with pytest.raises(UserError, match="NO_SUCH_VARIABLE"):
         load_recorded(config)
 

@@ -7,7 +7,7 @@ import pytest
 from joblib import Memory
 
 from mnist_exp.errors import UserError
-from mnist_exp.process import computed_once
+from mnist_exp.process import cache_errors_named, computed_once
 
 
 def square(x, log, n_jobs):
@@ -49,5 +49,6 @@ def test_a_folder_that_takes_nothing_is_named_and_an_error_of_the_function_is_it
     with pytest.raises(ValueError, match="not of the disk"):
         computed_once(Memory(tmp_path, verbose=0), broken, [])()
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"features cannot be kept in .*file.*cache_dir="):
-        cached_square(tmp_path / "file" / "cache")(3, tmp_path / "log", 1)
+    message = r"features cannot be kept in .*: .*Not a directory.*cache_dir="
+    with pytest.raises(UserError, match=message), cache_errors_named(tmp_path):
+        (tmp_path / "file" / "joblib").mkdir()
