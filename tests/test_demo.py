@@ -397,6 +397,13 @@ def test_no_address_is_fetched_for_a_visitor(demo, serve):
     assert asked == []
 
 
+@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
+def test_only_an_upload_is_read(demo, tmp_path, meta):
+    Image.fromarray(255 - np.pad(digit_picture(), 40)).save(tmp_path / "private.png")
+    _, body = call(demo[0], "predict", [{"path": str(tmp_path / "private.png")} | meta])
+    assert "this is not what the page sends" in body
+
+
 def upload(address, content, name="a.png"):
     body = (
         b'--x\r\nContent-Disposition: form-data; name="files"; filename="'

@@ -99,10 +99,11 @@ class Demo:
         choices = self.choices()
         return gr.Dropdown(choices=choices), gr.Dropdown(choices=[("none", NONE), *choices])
 
-    def predict(self, upload: object) -> dict[str, Any]:
+    def predict(self, path: object) -> dict[str, Any]:
         """What `mnist_exp.predict --json` prints for one picture, read by the first model."""
-        path = _stored(upload)
-        return self.runs.reader(self.first).read(read_image(path, "the picture")).as_json(path.name)
+        stored = _stored(path)  # `path` is the parameter's name in the API
+        image = read_image(stored, "the picture")
+        return self.runs.reader(self.first).read(image).as_json(stored.name)
 
 
 def _stored(upload: object) -> Path:

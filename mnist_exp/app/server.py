@@ -22,10 +22,10 @@ SENSELESS = "this is not what the page sends"
 
 
 class GuardedBlocks(gr.Blocks):
-    """Blocks whose events answer a mistake with its reason, and download nothing for a visitor.
+    """Blocks whose events answer a mistake with its reason, and take no files but uploads.
 
-    Gradio has no switch for either: it would print a traceback for every senseless payload, and
-    fetch what a payload names by its address. It calls both methods for every event.
+    Gradio has no switch for either: it prints a traceback for every senseless payload, downloads
+    what a payload names by its address without bounds, and reads any path that has no `meta`.
     """
 
     async def process_api(self, *arguments: Any, **options: Any) -> dict[str, Any]:
@@ -42,15 +42,18 @@ class GuardedBlocks(gr.Blocks):
     async def preprocess_data(
         self, block_fn: Any, inputs: list[Any], *arguments: Any, **options: Any
     ) -> list[Any]:
-        """Refuse files that are addresses; Gradio would download them, without bounds."""
-        client_utils.traverse(inputs, _refuse_address, client_utils.is_file_obj_with_meta)
+        """Check the files among the values that were sent."""
+        client_utils.traverse(inputs, _check_file, client_utils.is_file_obj)
         values: list[Any] = await super().preprocess_data(block_fn, inputs, *arguments, **options)
         return values
 
 
-def _refuse_address(file: dict[str, Any]) -> None:
+def _check_file(file: dict[str, Any]) -> None:
+    """Refuse what Gradio would download, and files that it would not check to be uploads."""
     if client_utils.is_http_url_like(file["path"]):
         raise UserError("send the picture itself, not its address")
+    if not client_utils.is_file_obj_with_meta(file):
+        raise UserError(SENSELESS)
 
 
 class Guard:
