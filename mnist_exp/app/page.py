@@ -55,7 +55,7 @@ class Demo:
         return views.cards(self._readings(drawing, first, second))
 
     def explain(self, drawing: object, first: object, second: object) -> tuple[str, str]:
-        """The reasons; thanks for the correction of an earlier drawing go."""
+        """The reasons; the thanks for an earlier correction disappear."""
         readings = self._readings(drawing, first, second)
         return views.reasons(
             [(self._explainer(reader), title, answer) for reader, title, answer in readings]

@@ -29,7 +29,7 @@ class GuardedBlocks(gr.Blocks):
     """
 
     async def process_api(self, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """Run an event; what fails is told to the visitor, and noted in one line."""
+        """Run an event; a failure is shown to the visitor, and logged in one line."""
         try:
             return await super().process_api(*arguments, **options)
         except UserError as error:
