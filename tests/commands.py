@@ -22,9 +22,10 @@ ROOT = Path(__file__).parents[1]
 FORKS = sys.platform == "linux"  # elsewhere a command is started as usual
 IMPORTS = """mnist_exp.train mnist_exp.compare mnist_exp.predict mnist_exp.explore mnist_exp.verify
     mnist_exp.augment mnist_exp.experiment mnist_exp.recognition mnist_exp.report.record
-    hydra._internal.hydra hydra._internal.logging_config importlib.readers jinja2 matplotlib.backends.backend_agg matplotlib.figure optuna.storages
-    rich.progress rich.table scipy.ndimage skops.io sklearn.ensemble sklearn.linear_model
-    sklearn.model_selection sklearn.neighbors sqlalchemy.orm"""
+    hydra._internal.hydra hydra._internal.logging_config importlib.readers jinja2
+    matplotlib.backends.backend_agg matplotlib.figure optuna.storages rich.progress rich.table
+    scipy.ndimage skops.io sklearn.ensemble sklearn.linear_model sklearn.model_selection
+    sklearn.neighbors sqlalchemy.orm"""
 
 
 class Commands:
@@ -128,7 +129,7 @@ class Command:
 
 
 def serve(address):
-    """Wait for commands until stdin is closed; returns in the process that is to run one of them."""
+    """Wait for commands until stdin is closed; returns in the process that is to run one."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait for a command
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)

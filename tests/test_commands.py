@@ -26,8 +26,8 @@ def test_a_command_says_what_a_process_of_its_own_says(finish, module, word):
 def test_a_command_leaves_nothing_to_the_next_or_to_the_tests(finish, monkeypatch):
     before = os.environ.copy(), Path.cwd(), signal.getsignal(signal.SIGTERM)
     monkeypatch.setenv("MNIST_EXP_SECRET", "1")
-    words = [*QUICK, "model.n_estimators=${oc.decode:${oc.env:MNIST_EXP_SECRET}}"]
-    assert finish(*words).returncode == 0
+    words = [*QUICK, "hydra.run.dir=${oc.env:MNIST_EXP_SECRET}"]
+    assert finish(*words).stdout == "1\n"
     monkeypatch.delenv("MNIST_EXP_SECRET")
     done = finish(*words)
     assert done.returncode == 1
