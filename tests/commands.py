@@ -6,6 +6,7 @@ folder, environment and arguments that a shell would have given it, and calls th
 So commands share no state with the tests or with each other, and end and are killed as ever.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -36,11 +37,14 @@ class Commands:
         self._address = str(Path(self._folder.name) / "socket")
         self._server = None
 
-    def start(self, module, *words, cwd=None, env=None, stdin=None, warnings="error"):
-        """A process with the methods of `subprocess.Popen`; its output is kept."""
+    def start(self, module, *words, cwd=None, env=None, stdin=None, warnings="error", fork=FORKS):
+        """A process with the methods of `subprocess.Popen`; its output is kept.
+
+        `fork=False` starts Python itself, for what depends on it: imports, its own end.
+        """
         words, cwd = [str(word) for word in words], str(cwd or Path.cwd())
         environment = {**(os.environ if env is None else env), "PYTHONPATH": str(ROOT)}
-        if not FORKS:
+        if not fork:
             command = [sys.executable, "-W", warnings, "-m", module, *words]
             pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
             return subprocess.Popen(command, cwd=cwd, env=environment, stdin=stdin, **pipes)
@@ -130,7 +134,6 @@ class Command:
 
 def serve(address):
     """Wait for commands until stdin is closed; returns in the process that is to run one."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that wait for a command
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
@@ -140,12 +143,13 @@ def serve(address):
             with connection:
                 if fork() == 0 and (request := begin(connection)):
                     return request
+            collect_ended()
+    collect_ended()
     os._exit(0)
 
 
 def begin(connection):
     """Fork the command and tell of its end; returns the request in the command's process."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     length, files, _, _ = socket.recv_fds(connection, 8, 3)
     message = connection.recv(int.from_bytes(length), socket.MSG_WAITALL)
     pid = fork()
@@ -157,6 +161,13 @@ def begin(connection):
     connection.sendall(pid.to_bytes(8))
     connection.sendall(os.waitpid(pid, 0)[1].to_bytes(8))
     os._exit(0)
+
+
+def collect_ended():
+    """Leave no zombies, and have their time counted."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def fork():
@@ -181,7 +192,7 @@ def main():
     warnings.simplefilter(request["warnings"])
     sys.path[0] = request["cwd"]
     module = sys.modules["__main__"] = importlib.import_module(request["module"])
-    sys.argv = [module.__file__, *request["words"]]
+    sys.argv[:] = [module.__file__, *request["words"]]
     module.main()
 
 
