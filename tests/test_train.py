@@ -79,17 +79,6 @@ def test_the_files_of_a_run_agree_with_each_other(whole):
             assert min(image.size) > 300
 
 
-def test_the_same_command_gives_the_same_predictions_and_another_seed_others(finish):
-    folders = [
-        finish.home / finish(*QUICK, "augment=affine", f"seed={seed}").stdout.strip()
-        for seed in (0, 0, 1)
-    ]
-    first, again, other = (Run(folder).predictions("test") for folder in folders)
-    np.testing.assert_array_equal(first.probability, again.probability)
-    assert (first.probability != other.probability).any()
-    assert first.split_sha256 == other.split_sha256
-
-
 def test_verify_agrees_with_a_run_and_notices_a_change(finish, whole):
     done, home = whole
     folder = finish.home / "changed"
@@ -154,25 +143,34 @@ def test_a_mistake_is_named_in_a_short_message(finish, words):
     assert not (finish.home / "outputs" / "latest").exists()
 
 
-def test_a_run_never_overwrites_another(finish):
-    assert finish(*QUICK, "hydra.run.dir=mine").returncode == 0
-    before = (finish.home / "mine" / "status.json").read_bytes()
+def test_a_run_never_overwrites_another(finish, whole):
+    done, home = whole
+    mine = finish.home / "mine"
+    shutil.copytree(home / done.stdout.strip(), mine)
+    before = (mine / "status.json").read_bytes()
     done = finish(*QUICK, "hydra.run.dir=mine", "seed=1")
     assert done.returncode != 0
     assert "hydra.run.dir=mine holds a run already" in done.stderr
-    assert (finish.home / "mine" / "status.json").read_bytes() == before
-    assert "seed: 0" in (finish.home / "mine" / ".hydra" / "config.yaml").read_text()
+    assert (mine / "status.json").read_bytes() == before
+    assert "seed: 0" in (mine / ".hydra" / "config.yaml").read_text()
 
 
-def test_four_runs_at_once_get_four_folders(start):
-    processes = [start(*QUICK, f"seed={seed}", "outputs=outputs") for seed in range(4)]
+def test_four_runs_at_once_get_four_folders_and_each_seed_its_predictions(start):
+    seeds = (0, 0, 1, 2)
+    words = [*QUICK, "augment=affine", "outputs=outputs"]
+    processes = [start(*words, f"seed={seed}") for seed in seeds]
     folders = [start.home / process.communicate(timeout=120)[0].strip() for process in processes]
     assert len(set(folders)) == 4
-    for seed, folder in enumerate(folders):
+    for seed, folder in zip(seeds, folders, strict=True):
         run = Run(folder)
         assert run.state == "completed"
         assert run.config["seed"] == seed
         assert f"seed={seed}" in run.status.argv
+    first, again, *others = (Run(folder).predictions("test") for folder in folders)
+    np.testing.assert_array_equal(first.probability, again.probability)
+    for other in others:
+        assert (first.probability != other.probability).any()
+        assert first.split_sha256 == other.split_sha256
 
 
 def started_fit(start, **how):
