@@ -49,3 +49,10 @@ def test_a_command_reads_standard_input(commands, tmp_path):
     (tmp_path / "echo.py").write_text("import sys\ndef main(): print(sys.stdin.read())\n")
     with (tmp_path / "text").open() as file:
         assert commands.run("echo", cwd=tmp_path, stdin=file).stdout == "hello\n"
+
+
+def test_a_finished_run_is_made_once(finished_run):
+    run = finished_run("model=rf", "model.n_estimators=5")
+    assert run.state == "completed"
+    assert run.metrics["data"]["n_train"] == 300
+    assert finished_run("model=rf", "model.n_estimators=5") is run
