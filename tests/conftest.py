@@ -1,7 +1,6 @@
-"""What many tests share: real MNIST, the bundled digits, tiny IDX files, and servers on the
-loopback interface.
-"""
+"""What many tests share: data, finished runs, commands, a browser, servers; README.md lists it."""
 
+import functools
 import gzip
 import os
 import shutil
@@ -14,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import sync_playwright
+from commands import Commands
 from scipy import ndimage
 
 from mnist_exp.data import digits as digits_source
 from mnist_exp.data import load
+from mnist_exp.runs import Run
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +72,6 @@ def trained(folder, *words, data=("dataset=digits", "dataset.test_size=100")):
     from omegaconf import OmegaConf
 
     from mnist_exp.config import build, compose
-    from mnist_exp.runs import Run
 
     cfg = compose([*data, "n_jobs=1", f"cache_dir='{folder.as_posix()}'", *words])
     run = Run.claim(folder, [])
@@ -87,6 +86,67 @@ def trained(folder, *words, data=("dataset=digits", "dataset.test_size=100")):
     run.save_metrics(outcome.metrics, {})
     run.finish("completed")
     return run, dataset
+
+
+@pytest.fixture(scope="session")
+def commands():
+    """`commands.run("mnist_exp.compare", "outputs", cwd=folder)`, or `.start(...)`: a process."""
+    commands = Commands()
+    yield commands
+    commands.close()
+
+
+@pytest.fixture(scope="session")
+def finished_run(commands, tmp_path_factory):
+    """`finished_run("model=sgd")` is a run of `train` on 300 bundled digits, to read and not to
+    change: the same words give the same run for the whole session.
+    """
+    home = tmp_path_factory.mktemp("runs")
+    words = ["dataset=digits", "n_jobs=1", "dataset.train_size=300", "dataset.test_size=100"]
+
+    @functools.cache
+    def train(*more):
+        environment = os.environ | {"MNIST_EXP_CACHE": str(home / "cache")}
+        done = commands.run("mnist_exp.train", *words, *more, cwd=home, env=environment)
+        assert done.returncode == 0, done.stderr
+        return Run(home / done.stdout.strip())
+
+    return train
+
+
+@pytest.fixture
+def start(commands, tmp_path, monkeypatch):
+    """Start a command in an empty folder, `start.home`, with an empty cache; none outlives the
+    test.
+    """
+    monkeypatch.setenv("MNIST_EXP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    processes = []
+
+    def start_command(*words, module="train", **options):
+        options = {"cwd": start_command.home} | options
+        processes.append(commands.start(f"mnist_exp.{module}", *words, **options))
+        return processes[-1]
+
+    start_command.home = tmp_path / "home"
+    start_command.home.mkdir()
+    yield start_command
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def finish(start):
+    """The same, and wait for its exit status and output."""
+
+    def run_command(*words, timeout=180, **options):
+        process = start(*words, **options)
+        stdout, stderr = process.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
+
+    run_command.home = start.home
+    return run_command
 
 
 @pytest.fixture
@@ -151,6 +211,8 @@ def chromium():
         reason = "no chromium on this machine"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=arguments)
         yield browser

@@ -10,7 +10,7 @@ from typing import Any
 from yaml import YAMLError
 
 from mnist_exp.errors import UserError
-from mnist_exp.runs import Run, parse_yaml
+from mnist_exp.runs import Run, current_targets, parse_yaml
 
 Config = dict[str, Any]  # dotted key -> number, text, truth value or None
 
@@ -46,7 +46,7 @@ def read_config(run: Run) -> Config | None:
 
 @lru_cache(maxsize=1024)
 def _read_section(text: str) -> Config:
-    return flatten({**parse_yaml(text)})
+    return flatten(current_targets({**parse_yaml(text)}))
 
 
 def flatten(config: Mapping[str, Any]) -> Config:
