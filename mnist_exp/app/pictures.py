@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mnist_exp.errors import UserError
-from mnist_exp.handwriting import Ink, read_image
+from mnist_exp.handwriting import Ink, open_picture, read_image
 
 WIDTH, HEIGHT = 420, 300  # the canvas, as in canvas.html
 MAX_TEXT = 400_000  # characters of a drawing's data URI; noise on the whole canvas has fewer
@@ -30,7 +30,7 @@ def drawing_ink(value: object) -> Ink:
         content = base64.b64decode(value[len(_PREFIX) :], validate=True)
     except binascii.Error as error:
         raise UserError("the drawing is not base64") from error
-    with Image.open(io.BytesIO(_png(content))) as image:
+    with open_picture(io.BytesIO(_png(content))) as image:
         if image.size != (WIDTH, HEIGHT) or image.mode != "RGBA":
             raise UserError(f"a drawing is an RGBA picture of {WIDTH}x{HEIGHT} pixels")
     return np.asarray(read_image(io.BytesIO(content), "the drawing").getchannel("A"))
