@@ -114,9 +114,9 @@ def test_the_index_is_kept_beside_the_model_and_used_again(sgd, reader, monkeypa
 
 def test_an_index_knows_strangers_of_digits_alone(sgd, reader):
     known, shown = reader.neighbours, non_digits()
-    assert len(known.strangers) == len(np.unique(shown, axis=0)) == len(shown)
+    assert len(known.non_digits) == len(np.unique(shown, axis=0)) == len(shown)
     letters = Neighbours.of(sgd[1].train, strokes=True, digits=False)
-    assert len(letters.strangers) == 0
+    assert len(letters.non_digits) == 0
     as_letter, as_digit = (index.look(shown[0], 8).strangeness[0] for index in (letters, known))
     assert as_digit > 1.2 * as_letter
 
