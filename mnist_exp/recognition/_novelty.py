@@ -81,18 +81,14 @@ class Neighbours:
     def __post_init__(self) -> None:
         """Raise ValueError where the arrays do not fit together, as in a file from elsewhere."""
         n, k, d = len(self.images), len(self.axes), len(self.mean)
-        shapes = self.labels.shape, self.axes.shape, self.codes.shape, self.limits.shape
-        if (
-            not n
-            or self.images.ndim != 3
-            or shapes != ((n,), (k, d), (n, k), (2,))
-            or self.non_digits.shape[1:] != (k,)
-        ):
+        arrays = list(self.arrays().values())
+        shapes = [array.shape for array in arrays[1:]]
+        other = len(self.non_digits)
+        if shapes != [(n,), (d,), (k, d), (n, k), (other, k), (2,)] or self.images.ndim != 3:
             raise ValueError("its arrays do not fit together")
-        numbers = self.mean, self.axes, self.codes, self.non_digits
-        kinds = self.labels.dtype.kind + "".join(array.dtype.kind for array in numbers)
-        if self.images.dtype != np.uint8 or kinds != "iffff":
-            raise ValueError("its arrays are of other types")
+        kinds = "".join(array.dtype.kind for array in arrays[1:])
+        if not n or self.images.dtype != np.uint8 or kinds != "ifffff":
+            raise ValueError("its arrays are of other types, or empty")
         if self.labels.min() < 0 or not (self.limits > 0).all():
             raise ValueError("its labels or limits are impossible")
         if _features(self.images[:1]).shape[1] != d:

@@ -128,9 +128,20 @@ class Reader:
 
     @cached_property
     def _neighbours(self) -> Neighbours | None:
-        kept = self._kept_neighbours()
-        if kept is not None:
-            return kept
+        return self._kept_neighbours() or self._new_neighbours()
+
+    def _kept_neighbours(self) -> Neighbours | None:
+        """The index beside the model, unless it is damaged or of other images or classes."""
+        arrays = self.run.load_neighbours()
+        try:
+            kept = arrays and Neighbours.from_arrays(arrays)
+            if kept and kept.images.shape[1:] == self.shape:
+                return kept if kept.labels.max() < len(self.classes) else None
+        except (TypeError, ValueError) as error:
+            log.info("%s: the index of training images is built anew: %s", self.run.path, error)
+        return None
+
+    def _new_neighbours(self) -> Neighbours | None:
         path = self.run.path
         log.info("%s: the training images are indexed once", path)
         try:
@@ -144,17 +155,6 @@ class Reader:
         except OSError as error:
             log.warning("%s: the index of training images cannot be kept (%s)", path, error)
         return neighbours
-
-    def _kept_neighbours(self) -> Neighbours | None:
-        """The index that lies beside the model, if it is one of such images and classes."""
-        arrays = self.run.load_neighbours()
-        try:
-            kept = None if arrays is None else Neighbours.from_arrays(arrays)
-        except (TypeError, ValueError) as error:
-            log.info("%s: the index of training images is built anew: %s", self.run.path, error)
-            return None
-        fits = kept and (kept.images.shape[1:], kept.labels.max() < len(self.classes))
-        return kept if fits == (self.shape, True) else None
 
     def read(self, image: Image.Image) -> Answer:
         """Read a picture, a photo or a scan.
@@ -187,18 +187,15 @@ class Reader:
             What it says, or why it is refused.
         """
         parts = split_digits(ink) if self.strokes else [ink]
-        if not parts:
-            return Answer(None, BLANK)
-        if len(parts) > MAX_DIGITS:
-            return Answer(None, STRANGE)
+        if not 1 <= len(parts) <= MAX_DIGITS:
+            return Answer(None, STRANGE if parts else BLANK)
         answers = [self._judge(drawn_to_mnist(part), in_row=len(parts) > 1) for part in parts]
         if len(answers) == 1:
             return answers[0]
         refused = [str(i) for i, answer in enumerate(answers, 1) if answer.label is None]
-        if refused:
-            reason = f"{STRANGE}: part {', '.join(refused)} of {len(answers)}"
-            return Answer(None, reason, digits=answers)
-        return Answer("".join(answer.label or "" for answer in answers), digits=answers)
+        reason = f"{STRANGE}: part {', '.join(refused)} of {len(answers)}" if refused else None
+        number = None if refused else "".join(answer.label or "" for answer in answers)
+        return Answer(number, reason, digits=answers)
 
     def _judge(self, image: Ink, in_row: bool = False) -> Answer:
         """Read one digit that looks as MNIST's do, and doubt it."""
@@ -242,11 +239,10 @@ class Reader:
         """The first row by class name; a class that the model never saw gets the least."""
         if values is None:
             return None
-        known = [self.classes[int(c)] for c in self.pipeline.classes_]
-        least = min(0.0, float(values.min()))
-        return dict.fromkeys(self.classes, least) | dict(
-            zip(known, map(float, values[0]), strict=True)
-        )
+        by_class = dict.fromkeys(self.classes, min(0.0, float(values.min())))
+        for known, value in zip(self.pipeline.classes_, values[0], strict=True):
+            by_class[self.classes[int(known)]] = float(value)
+        return by_class
 
 
 def load_reader(run: str | Path | Run) -> Reader:
@@ -282,5 +278,4 @@ def load_reader(run: str | Path | Run) -> Reader:
 def _is_bar_or_blot(image: Ink) -> bool:
     """Whether the ink (28, 28) lies flat or fills its box; 1 in 1,000 training images does."""
     box = image[ink_box(image)]
-    height, width = box.shape
-    return height < LOWEST or bool(min(height, width) >= BROAD and box.mean() / 255 > FULLEST)
+    return len(box) < LOWEST or bool(min(box.shape) >= BROAD and box.mean() / 255 > FULLEST)
