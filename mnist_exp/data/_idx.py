@@ -39,6 +39,11 @@ class Digest:
     sha256: str
     of_gz: bool = False
 
+    def check(self, content: bytes | memoryview) -> None:
+        """Raise IdxError if the content has another one."""
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise IdxError("not the published file: its sha256 differs")
+
 
 @dataclass(frozen=True)
 class IdxFiles:
@@ -108,9 +113,7 @@ def parse_idx(raw: bytes, dimensions: int, digest: Digest | None = None) -> Imag
     if len(content) > size:
         raise IdxError(f"trailing bytes: {size:,} bytes expected, there are more")
     if digest and (packed or not digest.of_gz):
-        judged = raw if digest.of_gz else content
-        if hashlib.sha256(judged).hexdigest() != digest.sha256:
-            raise IdxError("not the published file: its sha256 differs")
+        digest.check(raw if digest.of_gz else content)
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 

@@ -179,9 +179,8 @@ def _strokes(ink: NDArray[np.float32], noise: float) -> NDArray[np.bool_]:
     """Mark connected ink, but no shade (below half the peak) and no speck (2 % of the largest)."""
     parts, count = ndimage.label(ink > noise, np.ones((3, 3)))
     sums = np.bincount(parts.ravel(), ink.ravel())
-    drawn = np.zeros(count + 1, bool)
-    drawn[parts[ink > ink.max() / 2]] = True
-    drawn &= sums > 0.02 * sums[1:].max()
+    strong = np.bincount(parts[ink > ink.max() / 2], minlength=count + 1) > 0
+    drawn = strong & (sums > 0.02 * sums[1:].max())
     drawn[0] = False  # the paper
     return np.asarray(drawn[parts])
 

@@ -1,7 +1,6 @@
 """Several digits in one picture: which ink belongs together, from left to right."""
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from mnist_exp.handwriting._ink import Ink
@@ -51,7 +50,10 @@ def split_digits(ink: Ink) -> list[Ink]:
             nearest = min(range(len(digits)), key=lambda i: _gap(digits[i], part))
             digits[nearest] = _joined(digits[nearest], part)
     from_left = sorted(_stack(digits), key=lambda part: part[1].start + part[1].stop)
-    return [_cut(ink, labels, part) for part in from_left]
+    return [
+        np.where(np.isin(labels[rows, columns], list(inside)), ink[rows, columns], np.uint8(0))
+        for rows, columns, inside in from_left
+    ]
 
 
 def _stack(parts: list[_Part]) -> list[_Part]:
@@ -83,9 +85,3 @@ def _joined(a: _Part, b: _Part) -> _Part:
         slice(min(x.start, y.start), max(x.stop, y.stop)) for x, y in zip(a[:2], b[:2], strict=True)
     )
     return rows, columns, a[2] | b[2]
-
-
-def _cut(ink: Ink, labels: NDArray[np.int32], part: _Part) -> Ink:
-    rows, columns, own_labels = part
-    inside = np.isin(labels[rows, columns], list(own_labels))
-    return np.where(inside, ink[rows, columns], np.uint8(0))

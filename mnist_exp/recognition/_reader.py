@@ -239,10 +239,9 @@ class Reader:
         """The first row by class name; a class that the model never saw gets the least."""
         if values is None:
             return None
-        by_class = dict.fromkeys(self.classes, min(0.0, float(values.min())))
-        for known, value in zip(self.pipeline.classes_, values[0], strict=True):
-            by_class[self.classes[int(known)]] = float(value)
-        return by_class
+        known = [self.classes[int(number)] for number in self.pipeline.classes_]
+        by_class = dict(zip(known, map(float, values[0]), strict=True))
+        return dict.fromkeys(self.classes, min(0.0, float(values.min()))) | by_class
 
 
 def load_reader(run: str | Path | Run) -> Reader:
