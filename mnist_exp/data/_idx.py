@@ -1,5 +1,6 @@
-"""The IDX format of MNIST's files: magic (two zeros, 8 for uint8, number of dimensions), big-endian
-sizes, values.
+"""The IDX format of MNIST's files: a magic number, big-endian sizes, values.
+
+The magic number is two zeros, 8 for uint8, and the number of dimensions.
 """
 
 import hashlib
@@ -24,9 +25,7 @@ _MAX_DEFLATE_RATIO = 1032  # no deflate stream unpacks to more (zlib's technical
 
 
 class IdxError(ValueError):
-    """What is wrong with the bytes of an IDX file; whoever knows the file's name puts it in
-    front.
-    """
+    """What is wrong with the bytes of an IDX file; callers put the file's name in front."""
 
 
 @dataclass(frozen=True)
@@ -40,54 +39,56 @@ class Digest:
     sha256: str
     of_gz: bool = False
 
-
-def find_idx(folder: Path, name: str) -> list[Path]:
-    """The files that may hold `name`, packed or not; some mirrors spell `train-
-    images.idx3-ubyte`.
-    """
-    spellings = (name, name.replace("-idx", ".idx"))
-    return [
-        path
-        for spelling in spellings
-        for path in (folder / f"{spelling}.gz", folder / spelling)
-        if path.is_file()
-    ]
+    def check(self, content: bytes | memoryview) -> None:
+        """Raise IdxError if the content has another one."""
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise IdxError("not the published file: its sha256 differs")
 
 
-def read_idx(path: Path, dimensions: int, digest: Digest | None = None) -> Images:
-    """Read a file, packed or not; UserError names the file and what is wrong with it."""
-    try:
-        return parse_idx(path.read_bytes(), dimensions, digest)
-    except IdxError as error:
-        raise UserError(f"{path}: {error}") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+@dataclass(frozen=True)
+class IdxFiles:
+    """The four files of a dataset in one folder."""
 
+    folder: Path
+    cache_dir: str | Path | None
 
-def cached_idx(
-    path: Path, dimensions: int, cache_dir: Path | None, digest: Digest | None = None
-) -> Images:
-    """Read a file, or the cached array of what was read and verified when it was last changed."""
-    identity = f"{identify(path.resolve(), path.stat())}|{dimensions}|{digest}"
-    return cached_array(
-        cache_dir,
-        path.name.removesuffix(".gz"),
-        identity,
-        lambda: read_idx(path, dimensions, digest),
-    )
+    def part(self, which: Part, split_seed: int) -> tuple[Images, Labels]:
+        """Return the images of one part and their labels as they are in the file."""
+        images = self.array(FILES[which][0], IMAGES)
+        labels = self.array(FILES[which][1], LABELS)
+        if len(images) != len(labels):
+            raise UserError(f"{self.folder}: {len(images)} images, but {len(labels)} labels")
+        return images, labels.astype(np.int64)
 
+    def array(self, name: str, dimensions: int) -> Images:
+        """Return the values of one file."""
+        for path in self.paths(name):
+            return self.read(path, dimensions)
+        raise UserError(f"{self.folder}: neither {name} nor {name}.gz is there")
 
-def paired(images: Images, labels: Images, folder: Path) -> tuple[Images, Labels]:
-    """Images with their labels; UserError if there are more of one than of the other."""
-    if len(images) != len(labels):
-        raise UserError(f"{folder}: {len(images)} images, but {len(labels)} labels")
-    return images, labels.astype(np.int64)
+    def paths(self, name: str) -> list[Path]:
+        """Return the files that may be `name`, packed or not; some spell it with `.idx`."""
+        spellings = name, name.replace("-idx", ".idx")
+        paths = [self.folder / f"{spelling}{end}" for spelling in spellings for end in (".gz", "")]
+        return [path for path in paths if path.is_file()]
+
+    def read(self, path: Path, dimensions: int, digest: Digest | None = None) -> Images:
+        """Read a file, or the cached array of what was verified when it was last changed."""
+        identity = f"{identify(path.resolve(), path.stat())}|{dimensions}|{digest}"
+
+        def parse() -> Images:
+            try:
+                return parse_idx(path.read_bytes(), dimensions, digest)
+            except IdxError as error:
+                raise UserError(f"{path}: {error}") from error
+            except OSError as error:
+                raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+        return cached_array(self.cache_dir, path.name.removesuffix(".gz"), identity, parse)
 
 
 def parse_idx(raw: bytes, dimensions: int, digest: Digest | None = None) -> Images:
-    """The values of an IDX file from its bytes as they are on disk, read-only uint8 (n,) or (n, h,
-    w).
-    """
+    """Return the values in a file's bytes, packed or not: read-only uint8 (n,) or (n, h, w)."""
     packed = raw[:2] == b"\x1f\x8b"
     start = 4 + 4 * dimensions
     header = _content(raw, packed, start)
@@ -107,12 +108,12 @@ def parse_idx(raw: bytes, dimensions: int, digest: Digest | None = None) -> Imag
             f"truncated: {size:,} bytes expected, {len(raw):,} {'packed ' * packed}found"
         )
     content = _content(raw, packed, size + 1)
-    if len(content) != size:
-        found = f"{len(content):,} found" if len(content) < size else "there are more"
-        raise IdxError(
-            f"{'truncated' if len(content) < size else 'trailing bytes'}: {size:,} bytes expected, {found}"
-        )
-    _check(digest, raw, content, packed)
+    if len(content) < size:
+        raise IdxError(f"truncated: {size:,} bytes expected, {len(content):,} found")
+    if len(content) > size:
+        raise IdxError(f"trailing bytes: {size:,} bytes expected, there are more")
+    if digest and (packed or not digest.of_gz):
+        digest.check(raw if digest.of_gz else content)
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
@@ -128,10 +129,3 @@ def _content(raw: bytes, packed: bool, size: int) -> bytes | memoryview:
     if len(content) < size and not stream.eof:
         raise IdxError(f"truncated gzip data: it ends after {len(content):,} bytes of content")
     return content
-
-
-def _check(digest: Digest | None, raw: bytes, content: bytes | memoryview, packed: bool) -> None:
-    if digest is None or (digest.of_gz and not packed):
-        return
-    if hashlib.sha256(raw if digest.of_gz else content).hexdigest() != digest.sha256:
-        raise IdxError("not the published file: its sha256 differs")

@@ -1,12 +1,11 @@
 """Several digits in one picture: which ink belongs together, from left to right."""
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-from mnist_exp.handwriting._drawing import Ink
+from mnist_exp.handwriting._ink import Ink
 
-FRAGMENT = 0.45  # of the tallest part's height: what is lower is a bar, a dot or a broken-off end, no digit
+FRAGMENT = 0.45  # of the tallest part's height: what is lower is a bar, a dot or a broken-off end
 OVERLAP = 0.35  # of the narrower part's width: ink one above the other is one character
 SPECK = 0.004  # of all ink
 
@@ -14,33 +13,53 @@ _Part = tuple[slice, slice, set[int]]  # rows and columns of a box, and the labe
 
 
 def split_digits(ink: Ink) -> list[Ink]:
-    """White ink on black (h, w) -> the ink of each digit in a box of its own, left to right; none
-    if it is blank.
+    """Cut ink into digits, from left to right.
+
+    Parts that overlap from side to side are one digit; a low part belongs to the nearest tall one.
+
+    Parameters
+    ----------
+    ink : array of shape (h, w), uint8
+        White ink on black.
+
+    Returns
+    -------
+    list of arrays, uint8
+        The ink of each digit in a box of its own; empty where there is no ink.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ink = np.zeros((60, 100), np.uint8)
+    >>> ink[10:50, 10:20] = ink[10:50, 60:75] = 255
+    >>> ink[5:8, 60:90] = 255  # a bar over the second
+    >>> [digit.shape for digit in split_digits(ink)]
+    [(40, 10), (45, 30)]
     """
     labels, count = ndimage.label(ink > 0, np.ones((3, 3)))
     if not count:
         return []
-    weight = np.bincount(labels.ravel(), ink.ravel())
+    weight = np.bincount(labels.ravel(), ink.ravel())[1:]
+    speck = min(SPECK * weight.sum(), weight.max() - 1)  # among a thousand dots none is a speck
     boxes = ndimage.find_objects(labels)
-    parts = [(*boxes[i], {i + 1}) for i in range(count) if weight[i + 1] > SPECK * weight[1:].sum()]
-    tallest = max(_length(part[0]) for part in parts)
-    digits = _stack([part for part in parts if _length(part[0]) >= FRAGMENT * tallest])
+    parts = [(*boxes[i], {i + 1}) for i in range(count) if weight[i] > speck]
+    lowest = FRAGMENT * max(_length(rows) for rows, _, _ in parts)
+    digits = _stack([part for part in parts if _length(part[0]) >= lowest])
     for part in parts:
-        if _length(part[0]) < FRAGMENT * tallest:
+        if _length(part[0]) < lowest:
             nearest = min(range(len(digits)), key=lambda i: _gap(digits[i], part))
             digits[nearest] = _joined(digits[nearest], part)
-    digits = _stack(digits)
+    from_left = sorted(_stack(digits), key=lambda part: part[1].start + part[1].stop)
     return [
-        _cut(ink, labels, part)
-        for part in sorted(digits, key=lambda part: part[1].start + part[1].stop)
+        np.where(np.isin(labels[rows, columns], list(inside)), ink[rows, columns], np.uint8(0))
+        for rows, columns, inside in from_left
     ]
 
 
 def _stack(parts: list[_Part]) -> list[_Part]:
     """Join what overlaps from side to side until nothing does."""
-    parts = sorted(parts, key=lambda part: part[1].start)
     done: list[_Part] = []
-    for part in parts:
+    for part in sorted(parts, key=lambda part: part[1].start):
         while done and _overlap(done[-1][1], part[1]) > OVERLAP * min(
             _length(done[-1][1]), _length(part[1])
         ):
@@ -66,10 +85,3 @@ def _joined(a: _Part, b: _Part) -> _Part:
         slice(min(x.start, y.start), max(x.stop, y.stop)) for x, y in zip(a[:2], b[:2], strict=True)
     )
     return rows, columns, a[2] | b[2]
-
-
-def _cut(ink: Ink, labels: NDArray[np.int32], part: _Part) -> Ink:
-    rows, columns, mine = part
-    return np.asarray(
-        np.where(np.isin(labels[rows, columns], list(mine)), ink[rows, columns], 0), np.uint8
-    )
