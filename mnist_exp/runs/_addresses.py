@@ -1,6 +1,4 @@
-"""Classes that moved: configurations and model files of earlier versions name them by their old
-addresses.
-"""
+"""Classes that moved: run folders of earlier versions name them by their old addresses."""
 
 from typing import Any
 
@@ -12,9 +10,7 @@ MOVED = {  # version 0.1.0 -> now
 
 
 def current_targets(node: Any) -> Any:
-    """Return a configuration, as plain data, with every `_target_` that moved at its new
-    address.
-    """
+    """A configuration, as plain data, with every `_target_` that moved at its new address."""
     if isinstance(node, list):
         return [current_targets(item) for item in node]
     if not isinstance(node, dict):
