@@ -113,9 +113,9 @@ def _points(text: str) -> float:
 
 def _plain_lines(text: str) -> str:
     """What is printed may quote a folder: nothing in it can steer the terminal."""
-    from mnist_exp.comparison import plain
+    from mnist_exp.comparison import printable
 
-    return "\n".join(map(plain, text.split("\n")))
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def _compare(arguments: argparse.Namespace) -> "Comparison":

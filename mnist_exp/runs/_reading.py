@@ -17,7 +17,7 @@ MOST_UNPACKED = 2**30  # bytes of a predictions file
 
 
 def read_text(path: Path) -> str:
-    """A file's text; raises OSError for a device or pipe, which may never end, and for a huge file."""
+    """A file's text; OSError for a device or pipe, which may never end, and for a huge file."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise OSError("not a regular file")
