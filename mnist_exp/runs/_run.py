@@ -227,8 +227,9 @@ class Run(Lifetime):
             for name, interval in self.intervals.items()
             for end in ("low", "high")
         }
-        row = {"run": str(self.path), "state": self.state, **self._group_choices}
-        return pandas.json_normalize(row | {"config": self.config} | self.metrics | bounds)
+        row = {"run": str(self.path), "state": self.state, **self._group_choices, **bounds}
+        nested = self.metrics | {"config": self.config}
+        return pandas.DataFrame([row]).join(pandas.json_normalize(nested))
 
     def _repr_html_(self) -> str:
         """A table for notebooks: accuracies with their intervals, choices, time, the folder."""
