@@ -193,7 +193,7 @@ def run(*overrides: str) -> "Run":
             return Run(cfg.hydra.run.dir)
     except (SystemExit, *MISTAKES) as error:  # a hook of Hydra's can only leave by SystemExit
         cause = error.__cause__ if isinstance(error, SystemExit) else error
-        raise UserError(explain(cause)) from error
+        raise UserError(explain(cause) if isinstance(cause, Exception) else str(error)) from error
     finally:
         logger.setLevel(level)
         signal.signal(signal.SIGTERM, on_sigterm)
