@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from mnist_exp.config import CONF, MISTAKES, build, explain
+from mnist_exp.errors import UserError
 from mnist_exp.launch import launched
 
 if TYPE_CHECKING:
@@ -114,6 +115,89 @@ def _end(folder: Path | None) -> None:
     if launched.fell_back:
         print(FELL_BACK, file=sys.stderr)
     print(os.path.relpath(folder) if folder.absolute().is_relative_to(Path.cwd()) else folder)
+
+
+def run(*overrides: str) -> "Run":
+    """Train one model in this process, as `python -m mnist_exp.train` does.
+
+    Hydra, logging and signals are afterwards as they were. It belongs in the main thread. A grid
+    is a loop over `run`; a search needs the command line.
+
+    Parameters
+    ----------
+    *overrides : str
+        The words of the command line: `"model=rf"`, `"augment=shift"`, `"seed=1"` ...
+
+    Returns
+    -------
+    Run
+        The completed run, in a new folder, which `outputs/latest` names.
+
+    Raises
+    ------
+    UserError
+        For a mistake: an unknown option, a bad value, data that cannot be read.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     small = "dataset=digits", "dataset.train_size=200", "dataset.test_size=100"
+    ...     finished = run("model=sgd", *small, f"outputs='{folder}'", f"cache_dir='{folder}'")
+    ...     print(finished.state, finished.metrics["data"]["n_test"])
+    completed 100
+    """
+    import signal
+
+    from hydra import compose, initialize_config_dir
+    from hydra._internal.callbacks import Callbacks
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.singleton import Singleton
+    from hydra.core.utils import run_job
+    from hydra.types import HydraContext
+
+    from mnist_exp.process import LogFile
+    from mnist_exp.runs import Run
+
+    logger, state = logging.getLogger("mnist_exp"), Singleton.get_state()
+    level, on_sigterm = logger.level, signal.getsignal(signal.SIGTERM)
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONF), job_name="train", version_base="1.3"):
+            grid = any(word.startswith("-") for word in overrides)
+            words = [] if grid else [*overrides, "hydra.mode=RUN"]
+            cfg = compose("train", words, return_hydra_config=True)
+            if grid or "search" in cfg:
+                raise UserError(
+                    "run() trains one model, without -m and search=...: call it in a loop, "
+                    "or start `python -m mnist_exp.train`"
+                )
+            auto = cfg.dataset.name == "auto"
+            context = HydraContext(GlobalHydra.instance().config_loader(), Callbacks(cfg))
+            context.callbacks.on_run_start(config=cfg, config_name="train")
+            if auto and cfg.dataset.name == "digits":
+                print(FELL_BACK, file=sys.stderr)
+            logfile = LogFile(Path(cfg.hydra.run.dir, "train.log"))
+            logfile.setFormatter(
+                logging.Formatter(*cfg.hydra.job_logging.formatters.simple.values())
+            )
+            logger.setLevel(logging.INFO)
+            logger.addHandler(logfile)
+            try:
+                done = run_job(job, cfg, "hydra.run.dir", None, context, configure_logging=False)
+            finally:
+                logger.removeHandler(logfile)
+                logfile.close()
+            context.callbacks.on_run_end(config=cfg, config_name="train", job_return=done)
+            _ = done.return_value  # raises what the job raised
+            return Run(cfg.hydra.run.dir)
+    except (SystemExit, *MISTAKES) as error:  # a hook of Hydra's can only leave by SystemExit
+        cause = error.__cause__ if isinstance(error, SystemExit) else error
+        raise UserError(explain(cause) if isinstance(cause, Exception) else str(error)) from error
+    finally:
+        logger.setLevel(level)
+        signal.signal(signal.SIGTERM, on_sigterm)
+        Singleton.set_state(state)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Compare runs on the same test data: `compare_runs(["outputs"])` gives a `Comparison`."""
 
-from mnist_exp.comparison._answers import plain
 from mnist_exp.comparison._compare import Comparison, Pair, Skipped, compare_runs
 from mnist_exp.comparison._difference import ALPHA, Difference
 from mnist_exp.comparison._formats import (
@@ -14,6 +13,7 @@ from mnist_exp.comparison._formats import (
     to_json,
     to_markdown,
 )
+from mnist_exp.comparison._predictions import printable
 from mnist_exp.comparison._runs import ComparedRun
 from mnist_exp.comparison._seeds import FEW_SEEDS, Group
 from mnist_exp.comparison._words import headline, sentence
@@ -32,8 +32,8 @@ __all__ = [
     "compare_runs",
     "headline",
     "pair_rows",
-    "plain",
     "print_table",
+    "printable",
     "recipe_cells",
     "run_cells",
     "sentence",

@@ -19,9 +19,7 @@ TARGET = "_target_"
 PLACES = frozenset(
     {"cache_dir", "cache_gb", "data_dir", "outputs", "dataset.cache_dir", "dataset.data_dir"}
 )
-THREADS = frozenset(
-    {"n_jobs"}
-)  # changes times, so it is shown, but no prediction, so it makes no other recipe
+THREADS = frozenset({"n_jobs"})  # changes times, so it is shown; it makes no other recipe
 MOST_KEYS = 10_000
 ABSENT = object()
 _SECTION = re.compile(r"^(?=[A-Za-z_])", re.MULTILINE)  # where a top-level key starts
@@ -38,10 +36,10 @@ def read_config(run: Run) -> Config | None:
         return None
     sections = [section for section in _SECTION.split(run.config_text) if section]
     try:
-        read = [_read_section(section) for section in sections or [""]]
+        parsed = [_read_section(section) for section in sections or [""]]
     except (YAMLError, TypeError):
         return flatten(run.config)
-    return _bounded({key: value for section in read for key, value in section.items()})
+    return _bounded({key: value for section in parsed for key, value in section.items()})
 
 
 @lru_cache(maxsize=1024)
@@ -50,15 +48,12 @@ def _read_section(text: str) -> Config:
 
 
 def flatten(config: Mapping[str, Any]) -> Config:
-    """Nested mappings and lists as dotted keys; keys and texts are shared among runs, which saves
-    much memory.
-    """
+    """Nested mappings and lists as dotted keys; runs share keys and texts, which saves memory."""
     flat: Config = {}
     for key, value in _leaves(config, ""):
-        if key in PLACES:
-            continue
-        _bounded(flat)
-        flat[sys.intern(key)] = sys.intern(value) if isinstance(value, str) else value
+        if key not in PLACES:
+            _bounded(flat)
+            flat[sys.intern(key)] = sys.intern(value) if isinstance(value, str) else value
     return flat
 
 
@@ -75,22 +70,18 @@ def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list) and value:
         below = enumerate(value)
     else:
+        # JSON has no NaN, and NaN is not even equal to itself.
         finite = isinstance(value, str | int | None) or (
             isinstance(value, float) and math.isfinite(value)
         )
-        yield (
-            key,
-            value if finite else str(value),
-        )  # JSON has no NaN, and NaN is not even equal to itself
+        yield key, value if finite else str(value)
         return
     for name, part in below:
         yield from _leaves(part, f"{key}.{name}" if key else str(name))
 
 
 def changed_keys(configs: Iterable[Config]) -> list[str]:
-    """The keys whose value is not the same in all configurations, in the order of their first
-    appearance.
-    """
+    """The keys whose value is not the same in all configurations, as they first appear."""
     every = list(configs)
     keys = dict.fromkeys(key for config in every for key in config)
     return [
@@ -109,15 +100,15 @@ def describe_changes(before: Config, after: Config) -> str:
     keys = dict.fromkeys((*before, *after))
     changed = [key for key in keys if before.get(key, ABSENT) != after.get(key, ABSENT)]
     swapped = [key.removesuffix(TARGET) for key in changed if key.endswith(TARGET)]
-    told = []
+    words = []
     for key in changed:
         holder = next((prefix for prefix in swapped if key.startswith(prefix)), None)
         if holder is None:
-            told.append(f"{key}={text(after[key])}" if key in after else f"~{key}")
+            words.append(f"{key}={text(after[key])}" if key in after else f"~{key}")
         elif key == holder + TARGET:
             name = text(after[key]).rpartition(".")[2] if key in after else "-"
-            told.append(f"{holder.rstrip('.')}={name}")
-    return " ".join(told)
+            words.append(f"{holder.rstrip('.')}={name}")
+    return " ".join(words)
 
 
 def text(value: Any) -> str:
@@ -126,6 +117,6 @@ def text(value: Any) -> str:
 
 
 def recipe(config: Config, varied: str) -> frozenset[tuple[str, str]]:
-    """What two runs share that differ in the key `varied` only: they are repeats of one recipe."""
+    """What two runs share that differ in the key `varied` only: they repeat one recipe."""
     left_out = THREADS | {varied}
     return frozenset((key, repr(value)) for key, value in config.items() if key not in left_out)

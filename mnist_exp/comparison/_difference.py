@@ -1,6 +1,4 @@
-"""Two runs on the same images: what one fixed and broke of the other's answers, and what that
-proves.
-"""
+"""Two runs on the same images: what B fixed and broke of A's predictions, and what that proves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from mnist_exp.comparison._answers import MOST_CLASSES, Answers
+from mnist_exp.comparison._predictions import MOST_CLASSES, RunPredictions
 from mnist_exp.evaluation import (
     LEVEL,
     Interval,
@@ -24,28 +22,24 @@ ALPHA = 1 - LEVEL
 MOST_CONFUSIONS = 3
 
 Verdict = Literal["better", "worse", "not distinguishable", "identical"]
+Confusion = tuple[int, int, int, int]  # true class, predicted class, count in A, count in B
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Run B against run A; accuracies differ by `delta`, in points (hundredths), with its interval
-    likewise.
-    """
+    """Run B against run A; accuracies differ by `delta`, in points, with its interval likewise."""
 
     delta: float
     delta_interval: Interval
     fixed: int  # wrong in A, right in B
     broke: int  # right in A, wrong in B
-    identical: bool  # not one answer differs
+    identical: bool  # not one prediction differs
     p: float
     p_holm: float
     detectable: float  # the smallest difference, in points, that these images could have shown
-    seeds_to_settle: (
-        int | None
-    )  # if seeds scatter as these two runs disagree; None without a difference to settle
-    confusions: list[
-        tuple[int, int, int, int]
-    ]  # (true, predicted, count in A, count in B), the largest change first
+    # If seeds scatter as these two runs disagree; None without a difference to settle.
+    seeds_to_settle: int | None
+    confusions: list[Confusion]  # the largest change first
 
     @property
     def verdict(self) -> Verdict:
@@ -57,25 +51,27 @@ class Difference:
         return "better" if self.delta > 0 else "worse"
 
 
-def differences(couples: Sequence[tuple[Answers, Answers]]) -> list[Difference]:
-    """Compare B with A in each couple (A, B); the p-values are adjusted for all of them
-    together.
-    """
-    fixed = np.array([int(np.bitwise_count(~a.correct & b.correct).sum()) for a, b in couples])
-    broke = np.array([int(np.bitwise_count(a.correct & ~b.correct).sum()) for a, b in couples])
+def differences(pairs: Sequence[tuple[RunPredictions, RunPredictions]]) -> list[Difference]:
+    """Compare B with A in each pair (A, B); p-values are adjusted for all of them together."""
+    fixed = np.array([int(np.bitwise_count(~a.correct & b.correct).sum()) for a, b in pairs])
+    broke = np.array([int(np.bitwise_count(a.correct & ~b.correct).sum()) for a, b in pairs])
     p = mcnemar(fixed, broke)
-    counted = zip(
-        couples, fixed.tolist(), broke.tolist(), p.tolist(), holm(p).tolist(), strict=True
-    )
-    return [_difference(a, b, *figures, alpha=ALPHA / len(couples)) for (a, b), *figures in counted]
+    tests = zip(pairs, fixed.tolist(), broke.tolist(), p.tolist(), holm(p).tolist(), strict=True)
+    return [_difference(a, b, *figures, alpha=ALPHA / len(pairs)) for (a, b), *figures in tests]
 
 
 def _difference(
-    a: Answers, b: Answers, fixed: int, broke: int, p: float, p_holm: float, *, alpha: float
+    a: RunPredictions,
+    b: RunPredictions,
+    fixed: int,
+    broke: int,
+    p: float,
+    p_holm: float,
+    *,
+    alpha: float,
 ) -> Difference:
     n = a.n
-    mean, scatter = (fixed - broke) / n, sqrt(fixed + broke) / n
-    interval = difference_interval(fixed, broke, n)
+    delta, interval = (fixed - broke) / n, difference_interval(fixed, broke, n)
     return Difference(
         delta=100 * (fixed - broke) / n,
         delta_interval=Interval(
@@ -83,28 +79,23 @@ def _difference(
         ),
         fixed=fixed,
         broke=broke,
-        identical=a.said == b.said,
+        identical=a.prediction_digest == b.prediction_digest,
         p=p,
         p_holm=p_holm,
         detectable=100 * detectable_difference(fixed + broke, n, alpha),
-        seeds_to_settle=seeds_needed(mean, scatter),
+        seeds_to_settle=seeds_needed(delta, sqrt(fixed + broke) / n),
         confusions=_confusions(a, b),
     )
 
 
-def _confusions(a: Answers, b: Answers) -> list[tuple[int, int, int, int]]:
+def _confusions(a: RunPredictions, b: RunPredictions) -> list[Confusion]:
     kinds = np.union1d(a.mistakes, b.mistakes)
     counts = np.zeros((2, len(kinds)), np.int64)
-    for row, answers in zip(counts, (a, b), strict=True):
-        row[np.searchsorted(kinds, answers.mistakes)] = answers.counts
+    for row, run in zip(counts, (a, b), strict=True):
+        row[np.searchsorted(kinds, run.mistakes)] = run.counts
     order = np.argsort(-np.abs(counts[1] - counts[0]), kind="stable")[:MOST_CONFUSIONS]
     return [
-        (
-            int(kinds[i]) // MOST_CLASSES,
-            int(kinds[i]) % MOST_CLASSES,
-            int(counts[0, i]),
-            int(counts[1, i]),
-        )
+        (*divmod(int(kinds[i]), MOST_CLASSES), int(counts[0, i]), int(counts[1, i]))
         for i in order
         if counts[0, i] != counts[1, i]
     ]

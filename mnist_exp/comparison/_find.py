@@ -1,6 +1,4 @@
-"""From what a person names to the runs meant and their answers: folders, trees, searches, patterns,
-`latest`.
-"""
+"""From what a person names to runs and their predictions: folders, searches, patterns, `latest`."""
 
 import glob
 import os
@@ -10,9 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnist_exp.comparison._answers import Answers, display_path, one_line, read_answers
+from mnist_exp.comparison._predictions import (
+    RunPredictions,
+    display_path,
+    one_line,
+    read_predictions,
+)
 from mnist_exp.errors import UserError
-from mnist_exp.runs import Labels, Run, SplitName, open_run
+from mnist_exp.runs import LabelCache, Run, SplitName, open_run
 
 SEARCH_RESULTS = "optimization_results.yaml"  # what a search leaves in its folder, beside `best/`
 BEST = "best"
@@ -20,79 +23,72 @@ READERS = 4  # threads: a network disk answers several at once
 
 
 @dataclass(frozen=True)
-class Found:
-    """A run that the words of a command led to: its answers, or why there are none."""
+class Candidate:
+    """A run that the paths of a command led to: its predictions, or why there are none."""
 
-    words: frozenset[int]  # the numbers of the words that led to it
+    paths: frozenset[int]  # the numbers of the paths that led to it
     name: str
-    answers: Answers | None
+    predictions: RunPredictions | None
     reason: str | None
 
 
-def find_answers(words: Sequence[str], split: SplitName, outputs: Path) -> list[Found]:
-    """Read every run once, in the order of the words; one that cannot be read is there with its
-    reason.
-    """
+def find_candidates(paths: Sequence[str], split: SplitName, outputs: Path) -> list[Candidate]:
+    """Read every run once, in the order of the paths; one that cannot be read has its reason."""
     runs: dict[str, Run] = {}
-    named: dict[str, set[int]] = {}
-    lost: list[Found] = []
-    for word, text in enumerate(words):
+    led_by: dict[str, set[int]] = {}
+    unlisted: list[Candidate] = []
+    for number, path in enumerate(paths):
 
-        def unreadable(error: OSError, word: int = word) -> None:
-            lost.append(
-                Found(
-                    frozenset({word}), display_path(Path(error.filename)), None, str(error.strerror)
-                )
-            )
+        def note_unlisted(error: OSError, number: int = number) -> None:
+            name = display_path(Path(error.filename))
+            unlisted.append(Candidate(frozenset({number}), name, None, str(error.strerror)))
 
-        for run in runs_named(text, split, outputs, unreadable):
+        for run in _runs_at(path, split, outputs, note_unlisted):
             place = os.path.realpath(run.path)
             runs.setdefault(place, run)
-            named.setdefault(place, set()).add(word)
-    known: Labels = {}
+            led_by.setdefault(place, set()).add(number)
+    cache: LabelCache = {}
     with ThreadPoolExecutor(READERS) as pool:
         read = pool.map(
-            lambda place: _read(frozenset(named[place]), runs[place], split, known), runs
+            lambda place: _read(frozenset(led_by[place]), runs[place], split, cache), runs
         )
-        return [*read, *lost]
+        return [*read, *unlisted]
 
 
-def _read(words: frozenset[int], run: Run, split: SplitName, known: Labels) -> Found:
+def _read(paths: frozenset[int], run: Run, split: SplitName, cache: LabelCache) -> Candidate:
     name = display_path(run.path)
     try:
-        return Found(words, name, read_answers(run, split, known), None)
+        return Candidate(paths, name, read_predictions(run, split, cache), None)
     except UserError as error:
-        return Found(words, name, None, one_line(str(error)))
+        reason = str(error)
     except Exception as error:  # a folder from elsewhere can be broken in any way; the others go on
-        return Found(words, name, None, one_line(f"{type(error).__name__}: {error}"))
+        reason = f"{type(error).__name__}: {error}"
+    return Candidate(paths, name, None, one_line(reason))
 
 
-def runs_named(
-    text: str, split: SplitName, outputs: Path, unreadable: Callable[[OSError], None]
+def _runs_at(
+    path: str, split: SplitName, outputs: Path, unlisted: Callable[[OSError], None]
 ) -> list[Run]:
-    """All runs that one word stands for, in order; UserError if it stands for nothing."""
-    if text == "latest":
-        matches = [str(open_run(text, outputs).path)]
-    elif os.path.lexists(text):
-        matches = [text]
+    """All runs that one path stands for, in order; UserError if it stands for nothing."""
+    if path == "latest":
+        matches = [str(open_run(path, outputs).path)]
+    elif os.path.lexists(path):
+        matches = [path]
     else:
-        matches = glob.glob(text, recursive=True)  # noqa: PTH207  (absolute patterns too)
+        matches = glob.glob(path, recursive=True)  # noqa: PTH207  (absolute patterns too)
     if not matches:
-        raise UserError(f"{text}: no such run, folder or pattern")
-    return [
-        run for match in sorted(matches, key=_natural) for run in _walk(match, split, unreadable)
-    ]
+        raise UserError(f"{path}: no such run, folder or pattern")
+    return [run for match in sorted(matches, key=_natural) for run in _walk(match, split, unlisted)]
 
 
-def _walk(root: str, split: SplitName, unreadable: Callable[[OSError], None]) -> Iterator[Run]:
-    """The runs at or below `root` that have their say on a split, jobs in the order of their
-    numbers.
+def _walk(root: str, split: SplitName, unlisted: Callable[[OSError], None]) -> Iterator[Run]:
+    """The runs at or below `root` that count on a split, jobs in the order of their numbers.
 
     A search stands for its `best/` on the test split, which its trials never saw, and for its
-    trials on the validation split. Folders that cannot be listed are handed to `unreadable`; no
+    trials on the validation split. Folders that cannot be listed are handed to `unlisted`; no
     symbolic link below `root` is followed.
     """
-    for path, folders, files in os.walk(root, onerror=unreadable):
+    for path, folders, files in os.walk(root, onerror=unlisted):
         folders[:] = sorted((name for name in folders if not name.startswith(".")), key=_natural)
         if SEARCH_RESULTS in files:
             folders[:] = [name for name in folders if name != BEST] if split == "val" else []

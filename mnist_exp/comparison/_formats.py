@@ -12,12 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from mnist_exp.comparison import _words as words
-from mnist_exp.comparison._answers import plain
 from mnist_exp.comparison._compare import Comparison
 from mnist_exp.comparison._difference import Difference
+from mnist_exp.comparison._predictions import printable
 from mnist_exp.comparison._runs import ComparedRun
 from mnist_exp.comparison._seeds import Group as Recipe
 from mnist_exp.evaluation import Interval
+from mnist_exp.runs import html_table
 
 STYLES = {"better": "green", "worse": "red"}
 SENTENCES = 10  # verdicts and skipped runs that the table spells out; JSON has all
@@ -82,8 +83,8 @@ DIFFERENCE = [
 def _json_difference(difference: Difference | None) -> dict[str, Any]:
     if difference is None:
         return dict.fromkeys(DIFFERENCE)
-    found = {name: getattr(difference, name) for name in DIFFERENCE}
-    return found | {"delta_interval": _bounds(difference.delta_interval)}
+    figures = {name: getattr(difference, name) for name in DIFFERENCE}
+    return figures | {"delta_interval": _bounds(difference.delta_interval)}
 
 
 def _json_group(group: Recipe) -> dict[str, Any]:
@@ -97,7 +98,7 @@ def _bounds(interval: Interval | None) -> list[float] | None:
 
 def to_csv(comparison: Comparison) -> str:
     """One row per run, every figure in a column of its own; changed keys are `config.<key>`."""
-    rows = [_csv_row(run) for run in comparison.runs]
+    rows = run_rows(comparison)
     columns = list(dict.fromkeys(name for row in rows for name in row))
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
@@ -106,7 +107,12 @@ def to_csv(comparison: Comparison) -> str:
     return buffer.getvalue()
 
 
-def _csv_row(run: ComparedRun) -> dict[str, Any]:
+def run_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """One flat row per run: `accuracy_low`, `time.fit_s`, `config.<changed key>` and so on."""
+    return [_flat_row(run) for run in comparison.runs]
+
+
+def _flat_row(run: ComparedRun) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, value in _json_run(run).items():
         if name.endswith("_interval"):
@@ -129,9 +135,9 @@ def to_markdown(comparison: Comparison) -> str:
         parts.append(_markdown(RECIPE_HEAD, map(recipe_cells, comparison.groups)))
     if comparison.pairs:
         parts.append(_markdown(PAIR_HEAD, pair_rows(comparison)))
-    parts += [
+    parts.append(
         "\n".join(f"- `{_escaped(name)}`: {_escaped(text)}" for name, text in notes(comparison))
-    ]
+    )
     return "\n\n".join(parts) + "\n"
 
 
@@ -144,37 +150,49 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\`|*_\[\]<>])", r"\\\1", text)
 
 
+def to_html(comparison: Comparison) -> str:
+    """The table of runs, for a notebook."""
+    rows = [(run.run.path, run_cells(run)) for run in comparison.runs]
+    return html_table(f"{words.headline(comparison)}. {basis(comparison)}.", HEAD, rows)
+
+
 def basis(comparison: Comparison) -> str:
     """What all of it rests on."""
     tests = f"p after Holm for {comparison.holm_m:,} tests" if comparison.holm_m > 1 else "one test"
     return (
-        f"The same {comparison.n:,} {comparison.split} images; baseline {plain(comparison.baseline.name)}; "
+        f"The same {comparison.n:,} {comparison.split} images; "
+        f"baseline {printable(comparison.baseline.name)}; "
         f"exact McNemar test, {tests}; intervals at 95 %"
     )
 
 
 def run_cells(run: ComparedRun) -> list[str]:
     """A run's line under HEAD."""
-    found = run.difference
     return [
-        plain(run.name),
+        printable(run.name),
         words.percent(run.accuracy, run.accuracy_interval),
-        words.points(found.delta, found.delta_interval) if found else "",
-        f"{found.fixed:,} / {found.broke:,}" if found else "",
-        words.probability(found.p_holm) if found else "",
-        found.verdict if found else "baseline",
+        *(_difference_cells(run.difference) if run.difference else ("", "", "", "baseline")),
         words.seconds(run.time.get("fit_s")),
         words.microseconds(run.time.get("predict_us_per_image")),
         words.size(run.bytes),
-        plain(run.changes),
+        printable(run.changes),
     ]
+
+
+def _difference_cells(difference: Difference) -> tuple[str, str, str, str]:
+    return (
+        words.points(difference.delta, difference.delta_interval),
+        f"{difference.fixed:,} / {difference.broke:,}",
+        words.probability(difference.p_holm),
+        difference.verdict,
+    )
 
 
 def recipe_cells(group: Recipe) -> list[str]:
     """A recipe's line under RECIPE_HEAD."""
     return [
-        plain(group.name),
-        f"{len(group.runs)} ({group.key} {', '.join(map(plain, group.values[:SENTENCES]))})",
+        printable(group.name),
+        f"{len(group.runs)} ({group.key} {', '.join(map(printable, group.values[:SENTENCES]))})",
         words.percent(group.mean, group.interval),
         words.points(group.delta, group.delta_interval),
         words.probability(group.p_holm),
@@ -185,31 +203,22 @@ def recipe_cells(group: Recipe) -> list[str]:
 def pair_rows(comparison: Comparison) -> list[list[str]]:
     """Every pair's line under PAIR_HEAD."""
     return [
-        [
-            plain(pair.a),
-            plain(pair.b),
-            words.points(pair.difference.delta, pair.difference.delta_interval),
-            f"{pair.difference.fixed:,} / {pair.difference.broke:,}",
-            words.probability(pair.difference.p_holm),
-            pair.difference.verdict,
-        ]
+        [printable(pair.a), printable(pair.b), *_difference_cells(pair.difference)]
         for pair in comparison.pairs
     ]
 
 
 def notes(comparison: Comparison) -> list[tuple[str, str]]:
     """Verdicts in words, then skipped runs with the reason, as far as anybody reads."""
-    compared = [run for run in comparison.runs if run.difference]
-    told = [
-        (run.name, words.sentence(run, comparison.n, comparison.classes))
-        for run in compared[:SENTENCES]
+    compared = [run for run in comparison.runs if run.difference][:SENTENCES]
+    skipped, more = comparison.skipped[:SENTENCES], len(comparison.skipped) - SENTENCES
+    lines = [
+        *((run.name, words.sentence(run, comparison.n, comparison.classes)) for run in compared),
+        *((run.run, f"skipped: {run.reason}") for run in skipped),
     ]
-    told += [(one.run, f"skipped: {one.reason}") for one in comparison.skipped[:SENTENCES]]
-    more = len(comparison.skipped) - SENTENCES
-    told += (
-        [("...", f"{more:,} more runs skipped; --format json names them all")] if more > 0 else []
-    )
-    return [(plain(name), plain(text)) for name, text in told]
+    if more > 0:
+        lines.append(("...", f"{more:,} more runs skipped; --format json names them all"))
+    return [(printable(name), printable(text)) for name, text in lines]
 
 
 def print_table(comparison: Comparison, console: Console) -> None:
@@ -245,9 +254,7 @@ def _print(comparison: Comparison, console: Console, tables: Iterable[Table]) ->
 
 
 def _aligned(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Plain columns: rich takes a millisecond for each row, and folds where a line is too long for
-    it.
-    """
+    """Plain columns: rich takes a millisecond for each row, and folds long lines."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

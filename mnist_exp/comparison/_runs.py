@@ -1,10 +1,12 @@
-"""One line of a comparison, and the order of the lines."""
+"""The lines of a comparison: which runs take part, and in which order."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mnist_exp.comparison._changes import TARGET, text
 from mnist_exp.comparison._difference import Difference
+from mnist_exp.comparison._predictions import RunPredictions
 from mnist_exp.errors import UserError
 from mnist_exp.evaluation import Interval
 from mnist_exp.runs import Run
@@ -25,42 +27,55 @@ class ComparedRun:
     bytes: int | None
 
 
-def _of_difference(name: str) -> Callable[[ComparedRun], Any]:
-    return lambda run: getattr(run.difference, name, None)
-
-
-COLUMNS: dict[str, Callable[[ComparedRun], Any]] = {
-    "run": lambda run: run.name,
-    "accuracy": lambda run: run.accuracy,
-    **{name: _of_difference(name) for name in ("delta", "fixed", "broke", "p", "p_holm")},
-    "bytes": lambda run: run.bytes,
-}
+COLUMNS = ("run", "accuracy", "delta", "fixed", "broke", "p", "p_holm", "bytes")
 BEST_FIRST = ("accuracy", "delta", "fixed")  # the others rise
 
 
 def sort_runs(runs: Sequence[ComparedRun], key: str) -> list[ComparedRun]:
-    """Runs by a column, a time or a changed key of the configuration; those without a value come
-    last.
-    """
+    """Runs by a column, a time or a changed key; those without a value come last."""
 
-    def other(run: ComparedRun) -> Any:
-        return run.time.get(key, run.config.get(key))
+    def value(run: ComparedRun) -> Any:
+        if key not in COLUMNS:
+            return run.time.get(key, run.config.get(key))
+        return run.name if key == "run" else getattr(run, key, getattr(run.difference, key, None))
 
-    value = COLUMNS.get(key, other)
     with_value = [run for run in runs if value(run) is not None]
     if not with_value:
-        known = dict.fromkeys(
-            [*COLUMNS, *(name for run in runs for name in (*run.time, *run.config))]
-        )
-        raise UserError(f"--sort {key}: must be one of {', '.join(known)}")
+        names = [*COLUMNS, *(name for run in runs for name in (*run.time, *run.config))]
+        raise UserError(f"--sort {key}: must be one of {', '.join(dict.fromkeys(names))}")
 
-    def rank(run: ComparedRun) -> tuple[bool, Any]:
-        found = value(run)
-        return (
-            (True, found) if isinstance(found, str) else (False, found)
-        )  # a key may hold numbers and words
+    def rank(run: ComparedRun) -> tuple[bool, Any]:  # a key may hold numbers and words
+        return isinstance(value(run), str), value(run)
 
     return [
         *sorted(with_value, key=rank, reverse=key in BEST_FIRST),
         *(run for run in runs if value(run) is None),
     ]
+
+
+def filter_runs(runs: Sequence[RunPredictions], filters: Sequence[str]) -> Sequence[RunPredictions]:
+    """The runs that every KEY=VALUE lets through; UserError for one that lets none through."""
+    passed = runs
+    for condition in filters:
+        key, equals, wanted = condition.partition("=")
+        if not equals or not key:
+            raise UserError(
+                f"--filter {condition}: must be KEY=VALUE, "
+                "for example model=rf or model.n_estimators=100"
+            )
+        values = [_value(run, key) for run in passed]
+        known = sorted({value for value in values if value is not None})
+        if runs and not known:
+            raise UserError(f"--filter {condition}: no run has the key {key}")
+        passed = [run for run, value in zip(passed, values, strict=True) if value == wanted]
+        if not passed:
+            raise UserError(f"--filter {condition}: {key} is one of {', '.join(known[:20])}")
+    return passed
+
+
+def _value(run: RunPredictions, key: str) -> str | None:
+    """A key's value as the command line writes it; of a group, the option that was chosen."""
+    config = run.config or {}
+    if key in config:
+        return text(config[key])
+    return run.run.choices.get(key) if f"{key}.{TARGET}" in config else None

@@ -1,6 +1,4 @@
-"""Recipes over seeds or splits: one run proves something of one fitted model, several of the way it
-was made.
-"""
+"""Recipes over seeds or splits: one run judges a fitted model, several the way it was made."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -8,24 +6,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mnist_exp.comparison._answers import Answers
 from mnist_exp.comparison._changes import ABSENT, describe_changes, recipe, text
 from mnist_exp.comparison._difference import ALPHA
+from mnist_exp.comparison._predictions import RunPredictions
 from mnist_exp.errors import UserError
 from mnist_exp.evaluation import Interval, holm, mean_interval, paired_t, seeds_needed
 
 FEW_SEEDS = 5  # below that a t interval is valid for normal scatter only, and wide
-SPLIT_SEED = "dataset.split_seed"  # runs that differ in it answered other images, and trained on parts that overlap
+# Runs that differ in it are tested on other images, and were trained on parts that overlap.
+SPLIT_SEED = "dataset.split_seed"
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in one key only, the seed as a rule; accuracies as shares, `delta` and its
-    interval in points.
+    """Runs that differ in one key only, the seed as a rule.
 
-    The difference is the mean over the seeds that this group and the baseline's share, each seed
-    against the same seed; over split seeds, those that gave both the same images, and with the
-    correction of Nadeau and Bengio.
+    Accuracies are shares, `delta` and its interval points. The difference is the mean over the
+    seeds that this group and the baseline's share, each seed against the same seed; over split
+    seeds, those that gave both the same images, with the correction of Nadeau and Bengio.
     """
 
     name: str
@@ -34,14 +32,14 @@ class Group:
     values: list[str]  # of the key, in the order of `accuracies`
     accuracies: list[float]
     interval: Interval | None  # t interval of the mean; None if deterministic
-    deterministic: bool  # all runs gave the same answers: the key changes nothing
+    deterministic: bool  # all predictions are the same: the key changes nothing
     is_baseline: bool
     pairs: int
     delta: float | None
-    delta_interval: Interval | None
-    p: float | None
-    p_holm: float | None
-    seeds_to_settle: int | None
+    delta_interval: Interval | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    seeds_to_settle: int | None = None
 
     @property
     def mean(self) -> float:
@@ -62,95 +60,80 @@ class Group:
         return "better" if self.delta > 0 else "worse"
 
 
-def compare_groups(every: Sequence[Answers], key: str) -> list[Group]:
-    """Every recipe that ran with two or more values of `key`, against that of the first run, the
-    baseline.
-    """
-    members: dict[frozenset[tuple[str, str]], list[Answers]] = defaultdict(list)
-    for answers in every:
-        if (
-            answers.config is not None
-            and key in answers.config
-            and (key != SPLIT_SEED or answers.n_train)
-        ):
-            members[recipe(answers.config, key)].append(answers)
+def compare_groups(runs: Sequence[RunPredictions], key: str) -> list[Group]:
+    """Every recipe with two or more values of `key`, against that of the first run."""
+    members: dict[frozenset[tuple[str, str]], list[RunPredictions]] = defaultdict(list)
+    for run in runs:
+        if run.config and key in run.config and (key != SPLIT_SEED or run.n_train):
+            members[recipe(run.config, key)].append(run)
     if not members and key != "seed":
         raise UserError(f"--group-by {key}: no run has that key")
-    base = every[0]
-    own = next((group for group in members.values() if base in group), [])
+    base = next((group for group in members.values() if runs[0] in group), [])
     repeated = [
-        group for group in members.values() if group is not own and len(_by_value(group, key)) > 1
+        group for group in members.values() if group is not base and len(_by_value(group, key)) > 1
     ]
-    if not repeated and len(_by_value(own, key)) < 2:
+    if not repeated and len(_by_value(base, key)) < 2:
         return []
-    groups = [_group(group, own, key) for group in ([own] if own else []) + repeated]
-    tested = [group.p for group in groups if group.p is not None]
-    adjusted = iter(holm(tested).tolist())
+    groups = [_group(group, base, key) for group in ([base] if base else []) + repeated]
+    adjusted = iter(holm([group.p for group in groups if group.p is not None]).tolist())
     return [group if group.p is None else replace(group, p_holm=next(adjusted)) for group in groups]
 
 
-def _by_value(group: Sequence[Answers], key: str) -> Mapping[tuple[str, str, bytes], float]:
-    """Accuracy by value of the key and test data; several runs of one value (a command given twice)
-    count once.
-    """
-    found: dict[tuple[str, str, bytes], list[float]] = defaultdict(list)
-    for answers in group:
-        value = text((answers.config or {}).get(key, ABSENT))
-        found[value, answers.split_sha256, answers.labels].append(answers.hits / answers.n)
-    return {value: float(np.mean(accuracies)) for value, accuracies in found.items()}
+def _by_value(group: Sequence[RunPredictions], key: str) -> Mapping[tuple[str, str, bytes], float]:
+    """Accuracy by value of the key and test data; a command given twice counts once."""
+    accuracies: dict[tuple[str, str, bytes], list[float]] = defaultdict(list)
+    for run in group:
+        value = text((run.config or {}).get(key, ABSENT))
+        accuracies[value, run.split_sha256, run.label_digest].append(run.accuracy)
+    return {value: float(np.mean(several)) for value, several in accuracies.items()}
 
 
-def _overlap(group: Sequence[Answers], own: Sequence[Answers], key: str) -> float:
-    """The larger n_test / n_train where splits were resampled."""
-    return (
-        max(answers.n / (answers.n_train or answers.n) for answers in [*group, *own])
-        if key == SPLIT_SEED
-        else 0.0
-    )
-
-
-def _group(group: Sequence[Answers], own: Sequence[Answers], key: str) -> Group:
-    values = _by_value(group, key)
-    deterministic = len({answers.said for answers in group}) == 1
-    reference = {} if group is own else _by_value(own, key)
+def _group(group: Sequence[RunPredictions], base: Sequence[RunPredictions], key: str) -> Group:
+    values, reference = _by_value(group, key), {} if group is base else _by_value(base, key)
     shared = [value for value in values if value in reference]
     deltas = 100 * np.array([values[value] - reference[value] for value in shared])
-    scattered = len(shared) > 1 and not (
-        deterministic and len({answers.said for answers in own}) == 1
+    deterministic, base_deterministic = (
+        len({run.prediction_digest for run in runs}) == 1 for runs in (group, base)
     )
-    step, overlap = 1 / group[0].n, _overlap(group, own, key)
+    scattered = len(shared) > 1 and not (deterministic and base_deterministic)
+    overlap = 0.0  # the larger n_test / n_train where splits were resampled
+    if key == SPLIT_SEED:
+        overlap = max(run.n / (run.n_train or run.n) for run in [*group, *base])
+    step = 1 / group[0].n
     accuracies = np.array(list(values.values()))
-    return Group(
-        name=_name(group, own, key),
+    result = Group(
+        name=_name(group, base, key),
         key=key,
-        runs=[answers.name for answers in group],
+        runs=[run.name for run in group],
         values=[value for value, *_ in values],
         accuracies=accuracies.tolist(),
         interval=None
         if deterministic or len(values) < 2
         else mean_interval(accuracies, step=step, overlap=overlap),
         deterministic=deterministic and len(values) > 1,
-        is_baseline=group is own,
+        is_baseline=group is base,
         pairs=len(shared),
         delta=float(deltas.mean()) if shared else None,
-        delta_interval=mean_interval(deltas, step=100 * step, overlap=overlap)
-        if scattered
-        else None,
-        p=paired_t(deltas, step=100 * step, overlap=overlap) if scattered else None,
-        p_holm=None,
+    )
+    if not scattered:
+        return result
+    return replace(
+        result,
+        delta_interval=mean_interval(deltas, step=100 * step, overlap=overlap),
+        p=paired_t(deltas, step=100 * step, overlap=overlap),
         seeds_to_settle=seeds_needed(
             float(deltas.mean()), float(deltas.std(ddof=1)), overlap=overlap
-        )
-        if scattered
-        else None,
+        ),
     )
 
 
-def _name(group: Sequence[Answers], own: Sequence[Answers], key: str) -> str:
+def _name(group: Sequence[RunPredictions], base: Sequence[RunPredictions], key: str) -> str:
     """What makes this group another recipe than the baseline's."""
-    if group is own or not own:
-        return "baseline" if group is own else group[0].name
+    if group is base:
+        return "baseline"
+    if not base:
+        return group[0].name
     before, after = (
-        {k: v for k, v in (one[0].config or {}).items() if k != key} for one in (own, group)
+        {k: v for k, v in (runs[0].config or {}).items() if k != key} for runs in (base, group)
     )
     return describe_changes(before, after) or "same recipe"

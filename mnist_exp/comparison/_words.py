@@ -1,8 +1,7 @@
-"""What a comparison says, in words and in short figures, for screens, Markdown and the page
-alike.
-"""
+"""A comparison in words and short figures, for screens, Markdown and the page alike."""
 
 from collections.abc import Sequence
+from typing import get_args
 
 from mnist_exp.comparison._compare import Comparison
 from mnist_exp.comparison._difference import Difference, Verdict
@@ -26,9 +25,7 @@ def points(delta: float | None, interval: Interval | None) -> str:
 
 def probability(p: float | None) -> str:
     """A p-value as far as anybody reads it."""
-    if p is None:
-        return ""
-    return "<0.0001" if p < 1e-4 else f"{p:.4f}"
+    return "" if p is None else "<0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
 def seconds(value: float | None) -> str:
@@ -43,30 +40,25 @@ def microseconds(value: float | None) -> str:
 
 def size(value: int | None) -> str:
     """A number of bytes."""
-    return (
-        ""
-        if value is None
-        else f"{value / 1e6:.1f} MB"
-        if value >= 1e6
-        else f"{value / 1e3:.0f} kB"
-    )
+    if value is None:
+        return ""
+    return f"{value / 1e6:.1f} MB" if value >= 1e6 else f"{value / 1e3:.0f} kB"
 
 
 def headline(comparison: Comparison) -> str:
     """The whole comparison in one sentence."""
     differences = [run.difference for run in comparison.runs if run.difference]
-    found = [difference.verdict for difference in differences]
-    if len(found) == 1:
+    verdicts = [difference.verdict for difference in differences]
+    if len(verdicts) == 1:
         by = f"by {abs(differences[0].delta):.2f} points"
         return {
             "better": f"The run is better than the baseline {by}",
             "worse": f"The run is worse than the baseline {by}",
             "not distinguishable": "The run cannot be told from the baseline",
             "identical": "The run gives the same answers as the baseline",
-        }[found[0]]
-    verdicts: tuple[Verdict, ...] = ("better", "worse", "not distinguishable", "identical")
-    told = [f"{found.count(verdict):,} {verdict}" for verdict in verdicts if verdict in found]
-    return f"Against the baseline, of {len(found):,} runs: " + ", ".join(told)
+        }[verdicts[0]]
+    counts = [f"{verdicts.count(v):,} {v}" for v in get_args(Verdict) if v in verdicts]
+    return f"Against the baseline, of {len(verdicts):,} runs: " + ", ".join(counts)
 
 
 def sentence(run: ComparedRun, n: int, classes: Sequence[str]) -> str:
@@ -93,7 +85,8 @@ def _undecided(difference: Difference, n: int) -> str:
     interval, seeds = difference.delta_interval, difference.seeds_to_settle
     settle = f"; about {seeds:,} seeds of each would settle it" if seeds else ""
     return (
-        f"not distinguishable: the difference lies between {interval.low:+.2f} and {interval.high:+.2f} points; "
+        "not distinguishable: the difference lies between "
+        f"{interval.low:+.2f} and {interval.high:+.2f} points; "
         f"these {n:,} images could have shown {difference.detectable:.2f}{settle}"
     )
 

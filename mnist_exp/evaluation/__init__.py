@@ -1,6 +1,4 @@
-"""What predictions and data tell: metrics, intervals and tests, suspected labels, neighbours,
-exploration.
-"""
+"""What predictions and data show: metrics, intervals, tests, suspected labels, exploration."""
 
 from mnist_exp.evaluation._exploration import (
     NEIGHBOURS,

@@ -1,6 +1,4 @@
-"""Nearest neighbours by brute force in blocks: exact, and with matrix products as fast as the
-machine multiplies.
-"""
+"""Nearest neighbours by brute force: exact, and as fast as the machine multiplies matrices."""
 
 from typing import Any
 
@@ -13,17 +11,33 @@ _QUERIES, _ROWS = 500, 5_000  # distances of one block: 10 MB
 def nearest(
     queries: NDArray[Any], rows: NDArray[Any], count: int
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Indices and squared Euclidean distances (m, count) of the `count` rows (n, d) nearest to each
-    query (m, d).
+    """The rows nearest to each query.
 
-    The nearest comes first. Numbers of any dtype are taken as float32, block by block, so that
-    images need no copy.
+    Parameters
+    ----------
+    queries : array (m, d)
+        Of any number type: blocks are taken as float32 one by one, so that images need no copy.
+    rows : array (n, d)
+        Among which to search, likewise.
+    count : int
+        How many to find for each query.
+
+    Returns
+    -------
+    index : array of int (m, count)
+        The nearest comes first.
+    distance : array of float32 (m, count)
+        Squared Euclidean distances.
+
+    Examples
+    --------
+    >>> index, distance = nearest(np.array([[0, 0]]), np.array([[3, 4], [0, 1], [9, 9]]), 2)
+    >>> index.tolist(), distance.tolist()
+    ([[1, 0]], [[1.0, 25.0]])
     """
-    found = [
-        _of_block(queries[start : start + _QUERIES], rows, count)
-        for start in range(0, len(queries), _QUERIES)
-    ]
-    index, distance = (np.concatenate(part) for part in zip(*found, strict=True))
+    starts = range(0, len(queries), _QUERIES)
+    blocks = [_of_block(queries[start : start + _QUERIES], rows, count) for start in starts]
+    index, distance = (np.concatenate(part) for part in zip(*blocks, strict=True))
     return index, distance
 
 

@@ -3,14 +3,15 @@
 from mnist_exp.runs._addresses import current_targets
 from mnist_exp.runs._claim import claim_job, claim_run, claim_sweep, enter_search
 from mnist_exp.runs._find import find_runs, open_run, point_latest
+from mnist_exp.runs._html import html_table
 from mnist_exp.runs._reading import parse_yaml
-from mnist_exp.runs._run import Labels, Run, SplitName
+from mnist_exp.runs._run import LabelCache, Run, SplitName
 from mnist_exp.runs._status import STALE_SECONDS, alive, make_folder, redact
 from mnist_exp.runs._test_reads import count_test_reads, note_test_read
 
 __all__ = [
     "STALE_SECONDS",
-    "Labels",
+    "LabelCache",
     "Run",
     "SplitName",
     "alive",
@@ -21,6 +22,7 @@ __all__ = [
     "current_targets",
     "enter_search",
     "find_runs",
+    "html_table",
     "make_folder",
     "note_test_read",
     "open_run",

@@ -1,8 +1,8 @@
 """Taking the folder of a run or a sweep, so that nothing is ever written into another's."""
 
 import os
-from collections.abc import Iterator
-from itertools import count
+from collections.abc import Callable, Iterable
+from itertools import chain, count
 from pathlib import Path
 from sys import argv
 
@@ -10,33 +10,44 @@ from mnist_exp.errors import UserError
 from mnist_exp.runs._run import Run
 from mnist_exp.runs._status import make_folder
 
+SWEEP_FILE = "multirun.yaml"  # Hydra fills it
+
 
 def claim_run(folder: Path, named: bool) -> Path:
-    """Take a folder for one run: a named one must be free, a dated one gets `-2`, `-3` ...
+    """Take a folder for one run; a named one must be free, a dated one becomes `-2`, `-3` ..."""
+    return _first_free("run", folder, named, lambda path: Run.claim(path, argv))
 
-    in a busy second.
-    """
-    for candidate in _candidates(folder, named):
+
+def claim_sweep(folder: Path, named: bool) -> Path:
+    """Take a folder for one sweep, likewise."""
+
+    def claim(path: Path) -> None:
+        make_folder(path)
+        (path / SWEEP_FILE).touch(exist_ok=False)
+
+    return _first_free("sweep", folder, named, claim)
+
+
+def _first_free(kind: str, folder: Path, named: bool, claim: Callable[[Path], object]) -> Path:
+    numbered = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
+    candidates: Iterable[Path] = [folder] if named else chain([folder], numbered)
+    for candidate in candidates:
         try:
-            Run.claim(candidate, argv)
+            claim(candidate)
         except FileExistsError:
             continue
         return candidate
     raise UserError(
-        f"hydra.run.dir={folder} holds a run already: name another folder, or move that one away"
+        f"hydra.{kind}.dir={folder} holds a {kind} already: "
+        "name another folder, or move that one away"
     )
 
 
 def claim_job(folder: Path) -> Run:
-    """Take the folder of a sweep's job; a job that Slurm starts again takes its own, unless it had
-    completed.
-    """
+    """Take the folder of a sweep's job; one that Slurm restarts takes its own, if unfinished."""
     run = Run(folder)
-    if (
-        os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
-        and run.exists
-        and run.status.state != "completed"
-    ):
+    restarted = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+    if restarted and run.exists and run.status.state != "completed":
         run.withdraw()
     try:
         return Run.claim(folder, argv)
@@ -46,32 +57,12 @@ def claim_job(folder: Path) -> Run:
         ) from error
 
 
-def claim_sweep(folder: Path, named: bool) -> Path:
-    """Take a folder for one sweep, likewise."""
-    for candidate in _candidates(folder, named):
-        make_folder(candidate)
-        try:
-            (candidate / "multirun.yaml").touch(exist_ok=False)  # Hydra fills it
-        except FileExistsError:
-            continue
-        return candidate
-    raise UserError(
-        f"hydra.sweep.dir={folder} holds a sweep already: name another folder, or move that one away"
-    )
-
-
 def enter_search(folder: Path, named: bool) -> Path:
     """Take a named folder for a search, or join the one that is there: it resumes."""
-    claimed = folder / "multirun.yaml"
-    content = claimed.read_text(encoding="utf-8").splitlines() if claimed.exists() else []
+    sweep = folder / SWEEP_FILE
+    content = sweep.read_text(encoding="utf-8").splitlines() if sweep.exists() else []
     if content and "search:" not in content:  # a grid's
         return claim_sweep(folder, named)
     make_folder(folder)
-    claimed.touch()
+    sweep.touch()
     return folder
-
-
-def _candidates(folder: Path, named: bool) -> Iterator[Path]:
-    yield folder
-    if not named:
-        yield from (folder.with_name(f"{folder.name}-{number}") for number in count(2))

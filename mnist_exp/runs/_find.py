@@ -8,9 +8,28 @@ from mnist_exp.process import link_atomic
 from mnist_exp.runs._run import Run
 
 
-def find_runs(root: Path | str) -> list[Run]:
-    """All run folders at or below `root`, sorted by path; no symbolic link is followed, so that
-    none counts twice.
+def find_runs(root: Path | str = "outputs") -> list[Run]:
+    """All run folders at or below a folder.
+
+    Parameters
+    ----------
+    root : path
+        A run, a sweep, or any folder above them. No symbolic link is followed, so that no run
+        counts twice.
+
+    Returns
+    -------
+    list of Run
+        Sorted by path; whole or not, which `Run.state` says. Empty where there is none.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     for name in ("b", "a"):
+    ...         run = Run.claim(Path(folder, name), argv=[])
+    ...     print([run.path.name for run in find_runs(folder)])
+    ['a', 'b']
     """
     folders = (Path(folder) for folder, _, files in os.walk(root) if "status.json" in files)
     return [Run(folder) for folder in sorted(folders)]

@@ -1,4 +1,4 @@
-"""Reading files that may come from anywhere: bounded in size, and nothing in them is executed."""
+"""Reading files that may come from anywhere: bounded in size, nothing in them is executed."""
 
 import stat
 from pathlib import Path
@@ -10,22 +10,19 @@ from numpy.lib.npyio import NpzFile
 
 from mnist_exp.errors import UserError
 
-_YAML_LOADER = getattr(
-    yaml, "CSafeLoader", yaml.SafeLoader
-)  # libyaml's, where PyYAML was built with it: five times faster
+# libyaml's loader, where PyYAML was built with it, is five times faster.
+_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MOST_TEXT = 64 * 2**20  # bytes of a text file in a run folder, far more than any run writes
 MOST_UNPACKED = 2**30  # bytes of a predictions file
 
 
 def read_text(path: Path) -> str:
-    """A file's text; what may come from anywhere is no device or pipe, which would never end, and
-    of a bounded size.
-    """
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
+    """A file's text; OSError for a device or pipe, which may never end, and for a huge file."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
         raise OSError("not a regular file")
-    if found.st_size > MOST_TEXT:
-        raise OSError(f"{found.st_size / 1e6:.0f} MB are too many")
+    if status.st_size > MOST_TEXT:
+        raise OSError(f"{status.st_size / 1e6:.0f} MB are too many")
     return path.read_text(encoding="utf-8")
 
 
@@ -35,6 +32,7 @@ def parts(arrays: NpzFile) -> dict[str, ZipInfo]:
 
 
 def check_size(arrays: NpzFile) -> None:
+    """Raise UserError for an archive that would fill the memory."""
     unpacked = sum(part.file_size for part in parts(arrays).values())
     if unpacked > MOST_UNPACKED:
         raise UserError(f"it unpacks to {unpacked / 1e6:,.0f} MB")

@@ -1,6 +1,4 @@
-"""What is kept of each run while many are compared: a bit for every image, and what little the
-table needs.
-"""
+"""What is kept of each run while many are compared: a bit for each image, and what tables need."""
 
 import hashlib
 import math
@@ -15,26 +13,24 @@ from numpy.typing import NDArray
 
 from mnist_exp.comparison._changes import Config, read_config
 from mnist_exp.errors import UserError
-from mnist_exp.runs import Labels, Run, SplitName
+from mnist_exp.runs import LabelCache, Run, SplitName
 
 MOST_CLASSES = 1 << 16
 LONGEST_REASON = 400
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
-    """One run's answers on n images: about 10 kB, where its predictions file unpacks to 400 kB."""
+class RunPredictions:
+    """One run's predictions on n images: about 10 kB, where its file unpacks to 400 kB."""
 
     run: Run
     name: str  # its path as the comparison shows it
     n: int
     split_sha256: str
-    labels: bytes  # a digest: the same images with other labels are another test
-    said: bytes  # a digest of the predictions: equal ones mean that two runs never differ
+    label_digest: bytes  # the same images with other labels are another test
+    prediction_digest: bytes  # equal ones mean that two runs never differ
     correct: NDArray[np.uint8]  # packed bits, the spare ones 0
-    mistakes: NDArray[
-        np.int64
-    ]  # true class * MOST_CLASSES + predicted class, of each kind of mistake
+    mistakes: NDArray[np.int64]  # each kind: true class * MOST_CLASSES + predicted class
     counts: NDArray[np.int64]  # how often each kind occurred
     config: Config | None  # None where the folder came without its configuration
     n_train: int | None
@@ -42,25 +38,28 @@ class Answers:
     bytes: int | None
 
     @property
+    def accuracy(self) -> float:
+        """The share of the n images that are right."""
+        return self.hits / self.n
+
+    @property
     def hits(self) -> int:
         """How many of the n images are right."""
         return self.n - int(self.counts.sum())
 
 
-def read_answers(run: Run, split: SplitName, known: Labels) -> Answers:
-    """Read a completed run's answers; raises UserError with the reason why they cannot be
-    compared.
-    """
-    _check_state(run)
+def read_predictions(run: Run, split: SplitName, cache: LabelCache) -> RunPredictions:
+    """Read a completed run's predictions; UserError with the reason if they cannot be compared."""
+    if (state := run.state) != "completed":
+        error = run.status.error
+        raise UserError(f"{state}: {error}" if error else state)
     if not run.has_predictions(split):
         other: SplitName = "val" if split == "test" else "test"
-        hint = (
-            f"; it has those of the {other} split (--split {other})"
-            if run.has_predictions(other)
-            else ""
+        hint = f"; it has those of the {other} split (--split {other})"
+        raise UserError(
+            f"no predictions of the {split} split" + (hint if run.has_predictions(other) else "")
         )
-        raise UserError(f"no predictions of the {split} split{hint}")
-    label, prediction, split_sha256 = run.answers(split, known)
+    label, prediction, split_sha256 = run.labels_and_predictions(split, cache)
     _check_arrays(label, prediction)
     right = label == prediction
     mistakes, counts = np.unique(
@@ -68,13 +67,13 @@ def read_answers(run: Run, split: SplitName, known: Labels) -> Answers:
     )
     if "accuracy" not in _numbers(run.metrics.get(split)):
         raise UserError(f"metrics.json has no number as {split}.accuracy")
-    return Answers(
+    return RunPredictions(
         run=Run(run.path),  # without the nested configuration and metrics that this one has read
         name=display_path(run.path),
         n=len(label),
         split_sha256=split_sha256,
-        labels=_digest(label),
-        said=_digest(prediction),
+        label_digest=_digest(label),
+        prediction_digest=_digest(prediction),
         correct=np.packbits(right),
         mistakes=mistakes,
         counts=counts,
@@ -86,44 +85,33 @@ def read_answers(run: Run, split: SplitName, known: Labels) -> Answers:
 
 
 def display_path(path: Path) -> str:
-    """A path relative to the current folder, with forward slashes; absolute where another drive
-    leaves no choice.
-    """
+    """A path relative to the current folder, with forward slashes; absolute on another drive."""
     try:
         shown = Path(os.path.relpath(path)).as_posix()
     except ValueError:
         shown = path.absolute().as_posix()
-    return shown.encode("utf-8", "surrogateescape").decode(
-        "utf-8", "replace"
-    )  # bytes that are no text have no other form
+    # Bytes that are no text have no other form.
+    return shown.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def one_line(text: str) -> str:
-    """What a folder from anywhere says, on one line of bounded length, without what could steer a
-    terminal.
-    """
-    shown = plain(" ".join(text.split()))
+    """What a folder from anywhere says, on one line of bounded length that steers no terminal."""
+    shown = printable(" ".join(text.split()))
     return shown if len(shown) <= LONGEST_REASON else shown[: LONGEST_REASON - 1] + "…"
 
 
-def plain(text: str) -> str:
+def printable(text: str) -> str:
     """Text without what could steer a terminal or break a line."""
     return "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
     )
 
 
-def _check_state(run: Run) -> None:
-    state = run.state
-    if state != "completed":
-        error = run.status.error
-        raise UserError(f"{state}: {error}" if error else state)
-
-
 def _check_arrays(label: NDArray[Any], prediction: NDArray[Any]) -> None:
     if label.ndim != 1 or label.shape != prediction.shape or not len(label):
         raise UserError(
-            f"labels of shape {label.shape} and predictions of shape {prediction.shape} do not match"
+            f"labels of shape {label.shape} and predictions of shape {prediction.shape} "
+            "do not match"
         )
     if label.dtype.kind not in "iu" or prediction.dtype.kind not in "iu":
         raise UserError(
@@ -137,15 +125,13 @@ def _digest(values: NDArray[Any]) -> bytes:
     return hashlib.blake2b(values.astype(np.uint16).data, digest_size=16).digest()
 
 
-def _numbers(found: Any) -> dict[str, Any]:
-    """The finite numbers of a mapping under plain names; what else a folder from elsewhere may hold
-    is left out.
-    """
-    if not isinstance(found, Mapping):
+def _numbers(section: Any) -> dict[str, Any]:
+    """The finite numbers of a mapping under plain names; a folder from elsewhere may hold more."""
+    if not isinstance(section, Mapping):
         return {}
     return {
         key: value
-        for key, value in found.items()
+        for key, value in section.items()
         if isinstance(value, int | float)
         and not isinstance(value, bool)
         and math.isfinite(value)
