@@ -6,7 +6,7 @@ import would take longer than many a run.
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+WIDTH = 5.6  # inches: narrow enough for the screen of a phone
 PAIRS = 8  # rows of the gallery: the most frequent confusions
 PER_PAIR = 10
 
@@ -53,7 +54,7 @@ def confusion_figure(
     picture = axes.imshow(errors, cmap="Blues", vmin=0, vmax=max(float(np.nanmax(errors)), 1e-9))
     figure.colorbar(picture, ax=axes, label="% of the true class", shrink=0.8)
     dark = np.nanmax(errors) / 2
-    style = {"ha": "center", "va": "center", "fontsize": 9}
+    style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9}
     for row, column in np.argwhere(confusion):
         colour = "white" if errors[row, column] > dark else "black"
         weight = "bold" if row == column else "normal"
@@ -87,33 +88,49 @@ def errors_figure(
     predictions: Predictions, images: NDArray[np.uint8], classes: Sequence[str], title: str
 ) -> "Figure":
     """The most confident mistakes, a row for each of the most frequent confusions."""
-    from matplotlib.figure import Figure
-
     pairs = frequent_confusions(predictions, len(classes))[:PAIRS]
-    h, w = images.shape[1:]
-    cell_h, cell_w = h + max(4, h // 5), w + max(2, w // 10)  # room for the confidence beneath
-    width, height = (PER_PAIR + 3) * cell_w, max(len(pairs), 1) * cell_h
-    figure = Figure(figsize=(10, 10 * height / width + 0.5), layout="constrained")
-    axes = figure.subplots()
-    axes.set(xlim=(-3 * cell_w, PER_PAIR * cell_w), ylim=(height, 0), aspect="equal", title=title)
-    axes.set_axis_off()
-    middle = {"ha": "center", "va": "center"}
-    name = {"x": -cell_w * 0.3, "ha": "right", "va": "center"}
+    shown = [positions[:PER_PAIR] for *_, positions in pairs]
+    names = [f"{classes[t]} as {classes[p]}\n{len(positions)} times" for t, p, positions in pairs]
     if not pairs:
-        axes.text(PER_PAIR * cell_w / 2, height / 2, "no mistakes", fontsize=14, **middle)
-    sheet = np.zeros((height, PER_PAIR * cell_w), dtype=np.uint8)
-    for row, (true, predicted, positions) in enumerate(pairs):
-        top = row * cell_h
-        confusion, times = f"{classes[true]} as {classes[predicted]}", f"{len(positions)} times"
-        axes.text(y=top + h * 0.45, s=confusion, fontsize=13, **name)
-        axes.text(y=top + h * 0.85, s=times, color="dimgray", **name)
-        for column, position in enumerate(positions[:PER_PAIR]):
-            left = column * cell_w
-            sheet[top : top + h, left : left + w] = images[position]
-            note = confidence_text(predictions, position)
-            place = left + w / 2, top + (h + cell_h) / 2
-            axes.text(*place, note, fontsize=7, color="dimgray", **middle)
-    axes.imshow(sheet, cmap="gray_r", vmin=0, vmax=255, extent=(0, PER_PAIR * cell_w, height, 0))
+        return grid_figure([images[:0]], ["no mistakes"], title=title)
+    notes = [[confidence_text(predictions, position) for position in row] for row in shown]
+    return grid_figure([images[row] for row in shown], names, notes, title, width=10)
+
+
+def grid_figure(
+    rows: Sequence[NDArray[Any]],
+    names: Sequence[str],
+    notes: Sequence[Sequence[str]] = (),
+    title: str = "",
+    width: float = WIDTH,
+    cmap: str = "gray_r",
+) -> "Figure":
+    """Pictures (n, h, w) in rows, each row with its name, and with `notes` beneath its pictures.
+
+    The larger a pixel, the darker it is.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    h, w = rows[0].shape[1:]
+    cell_h, cell_w = h + max(4 if notes else 2, h // (5 if notes else 10)), w + max(2, w // 10)
+    sheet = np.zeros((len(rows) * cell_h, max(1, *map(len, rows)) * cell_w))
+    beside = 0.3 + 0.075 * max(map(len, "\n".join(names).split("\n")))
+    height = (width - beside) * sheet.shape[0] / sheet.shape[1] + (0.4 if title else 0.1)
+    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12))
+    axes = figure.subplots()
+    for r, row in enumerate(rows):
+        for c, picture in enumerate(row):
+            sheet[r * cell_h : r * cell_h + h, c * cell_w : c * cell_w + w] = picture
+    for r, row_notes in enumerate(notes):
+        for c, note in enumerate(row_notes):
+            x, y = c * cell_w + w / 2, r * cell_h + (h + cell_h) / 2
+            axes.text(x, y, note, ha="center", va="center", fontsize=7, color="dimgray")
+    axes.imshow(sheet, cmap=cmap, vmin=0)
+    axes.set_yticks([r * cell_h + h / 2 for r in range(len(rows))], names)
+    axes.set(xticks=[], title=title)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
     return figure
 
 

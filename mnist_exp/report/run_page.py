@@ -102,8 +102,7 @@ def explain_test(dataset: Dataset, test: Split, predictions: Predictions) -> dic
         "agreeing": AGREEING,
         "searched": searched(dataset.train),
         "calibration": [
-            {"bin": b, "right": b.hits / b.n, "interval": wilson(b.hits, b.n)}
-            for b in bins
+            {"bin": b, "right": b.hits / b.n, "interval": wilson(b.hits, b.n)} for b in bins
         ],
         "slices": _halves(predictions) if dataset.name == "mnist" else [],
     }
@@ -176,8 +175,10 @@ def _environment_rows(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
     if git:
         commit = git["sha"] + (" with local changes" if git["dirty"] else "")
     python = f"{environment['python'].split()[0]} ({platform.python_implementation()})"
-    listed = {key: ", ".join(f"{name} {value}" for name, value in environment[key].items())
-              for key in ("packages", "seeds")}
+    listed = {
+        key: ", ".join(f"{name} {value}" for name, value in environment[key].items())
+        for key in ("packages", "seeds")
+    }
     parts = [part for part in ("train", "val", "test") if part in data]
     return [
         ("commit", commit),

@@ -2,13 +2,14 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mnist_exp.process import write_bytes, write_text
+from mnist_exp.report.comparison_charts import Scale
 from mnist_exp.report.figures import png
 from mnist_exp.report.page import render
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-BLUE, ORANGE, GREY, GREEN = "#1f6fb4", "#d95f02", "#9a9a9a", "#2a8a4a"
+# From seaborn's colour-blind palette, in which no two of these are mistaken for each other.
+BLUE, ORANGE, GREY, GREEN = "#0173b2", "#d55e00", "#949494", "#029e73"
+MOST_BEST = 5  # trials that share the best value and are named above the pictures
 
 
 def write_report(folder: Path, study: "Study", metrics: Sequence[str], again: str | None) -> None:
@@ -33,7 +36,7 @@ def write_report(folder: Path, study: "Study", metrics: Sequence[str], again: st
         picture = png(figure)
         write_bytes(folder / f"{name}.png", picture)
         pictures.append((title, picture))
-    trials = study.get_trials(deepcopy=False)
+    trials, best = study.get_trials(deepcopy=False), study.best_trials
     keys = _keys(trials)
     rows = [
         [
@@ -45,22 +48,23 @@ def write_report(folder: Path, study: "Study", metrics: Sequence[str], again: st
         ]
         for trial in trials
     ]
-    best = study.best_trials
+    parameters = [
+        [trial.number, ", ".join(f"{key} = {_text(value)}" for key, value in trial.params.items())]
+        for trial in best
+    ]
     page = {
         "headline": f"{metrics[0]} {best[0].values[0]:.6g}"
         if len(metrics) == 1
         else f"{len(best)} best solutions",
         "sub": f"{len(trials)} trials · {study.study_name}",
-        "best": [
-            [trial.number, ", ".join(f"{k} = {_text(v)}" for k, v in trial.params.items())]
-            for trial in best
-        ],
+        "best": parameters[:MOST_BEST] if len(metrics) == 1 else parameters,
         "again": again,
         "run": "best/report.html" if (folder / "best" / "report.html").exists() else None,
         "pictures": pictures,
         "header": ["trial", "state", *metrics, "seconds", *keys],
         "rows": rows,
     }
+    page["more"] = len(parameters) - len(page["best"])
     write_text(folder / "report.html", render("search.html", page))
 
 
@@ -69,48 +73,26 @@ def figures(study: "Study", metrics: Sequence[str]) -> "list[tuple[str, str, Fig
     trials = study.get_trials(deepcopy=False)
     complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
     pruned = [trial for trial in trials if trial.state.name == "PRUNED"]
-    keys = _keys(complete)
+    keys, metric = _keys(complete), metrics[0]
     maximize = study.directions[0].name == "MAXIMIZE"
-    found = []
     if len(metrics) > 1:
-        found.append(
-            (
-                "pareto",
-                "What one objective costs the other",
-                pareto_figure(study, complete, metrics),
-            )
-        )
+        front = pareto_figure(study, complete, metrics)
+        pages = [("pareto", "What one objective costs the other", front)]
     else:
-        found.append(
-            (
-                "history",
-                "Every trial, and the best so far",
-                history_figure(study, trials, metrics[0]),
-            )
-        )
+        history = history_figure(complete, pruned, metric, maximize)
+        pages = [("history", "Every trial, and the best so far", history)]
     if len(complete) > 2 and keys:
-        importance = _importances(study)
-        if importance:
-            found.append(
-                (
-                    "importances",
-                    "Which parameters mattered",
-                    importance_figure(importance, metrics[0]),
-                )
-            )
-        found.append(
-            (
-                "slice",
-                "Each parameter on its own",
-                slice_figure(complete, keys, metrics[0], maximize),
-            )
-        )
+        if importance := _importances(study):
+            bars = importance_figure(importance, metric)
+            pages.append(("importances", "Which parameters mattered", bars))
+        slices = slice_figure(complete, keys, metric, maximize)
+        pages.append(("slice", "Each parameter on its own", slices))
         if len(keys) > 1:
-            title = "All parameters together"
-            found.append(("parallel", title, parallel_figure(complete, keys, metrics[0], maximize)))
+            lines = parallel_figure(complete, keys, metric, maximize)
+            pages.append(("parallel", "All parameters together", lines))
     if pruned:
-        found.append(("pruning", "What pruning saved", pruning_figure(complete, pruned)))
-    return found
+        pages.append(("pruning", "What pruning saved", pruning_figure(complete, pruned)))
+    return pages
 
 
 def _keys(trials: "Sequence[FrozenTrial]") -> list[str]:
@@ -127,37 +109,45 @@ def _figure(width: float, height: float) -> "Figure":
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def history_figure(study: "Study", trials: "Sequence[FrozenTrial]", metric: str) -> "Figure":
+def history_figure(
+    complete: "Sequence[FrozenTrial]", pruned: "Sequence[FrozenTrial]", metric: str, maximize: bool
+) -> "Figure":
     """Value by trial, with the best so far; a pruned trial stands at the last value it reported."""
+    import seaborn as sns
+
     figure = _figure(8, 4.2)
     axes = figure.subplots()
-    complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
-    pruned = [
-        trial for trial in trials if trial.state.name == "PRUNED" and trial.intermediate_values
-    ]
-    values = [trial.values[0] for trial in complete]
-    best = (
-        np.maximum.accumulate(values)
-        if study.direction.name == "MAXIMIZE"
-        else np.minimum.accumulate(values)
+    states = {
+        "completed": {t.number: t.values[0] for t in complete},
+        "pruned, last value": {
+            t.number: t.intermediate_values[max(t.intermediate_values)]
+            for t in pruned
+            if t.intermediate_values
+        },
+    }
+    points = {
+        "trial": [number for values in states.values() for number in values],
+        metric: [value for values in states.values() for value in values.values()],
+        "state": [state for state, values in states.items() for _ in values],
+    }
+    numbers, values = zip(*states["completed"].items(), strict=True)
+    best = (np.maximum if maximize else np.minimum).accumulate(values)
+    axes.step(numbers, best, where="post", color=ORANGE, lw=2, label="best so far")
+    sns.scatterplot(
+        points,
+        x="trial",
+        y=metric,
+        hue="state",
+        style="state",
+        palette=dict(zip(states, (BLUE, GREY), strict=True)),
+        markers=dict(zip(states, "oX", strict=True)),
+        s=42,
+        zorder=3,
+        ax=axes,
     )
-    axes.step([t.number for t in complete], best, where="post", color=ORANGE, label="best so far")
-    axes.scatter(
-        [t.number for t in complete], values, color=BLUE, s=28, label="completed", zorder=3
-    )
-    if pruned:
-        last = [trial.intermediate_values[max(trial.intermediate_values)] for trial in pruned]
-        axes.scatter(
-            [t.number for t in pruned],
-            last,
-            color=GREY,
-            marker="x",
-            s=28,
-            label="pruned, last value",
-        )
-    axes.set(xlabel="trial", ylabel=metric)
     axes.locator_params(axis="x", integer=True)
-    _show_the_better(axes, values, study.direction.name == "MAXIMIZE")
+    _show_the_better(axes, values, maximize)
+    sns.despine(ax=axes)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
     return figure
@@ -170,249 +160,164 @@ def _importances(study: "Study") -> dict[str, float]:
 
     sign = -1 if study.directions[0].name == "MAXIMIZE" else 1
     target = None if len(study.directions) == 1 else (lambda trial: sign * trial.values[0])
-    with (
-        quiet(),
-        warnings.catch_warnings(),
-    ):  # what few trials say is inaccurate, and the figure shows how few they are
+    # What few trials say is inaccurate, and the figure shows how few they are.
+    with quiet(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*importance", category=UserWarning)
         return dict(get_param_importances(study, target=target))
 
 
 def importance_figure(importance: dict[str, float], metric: str) -> "Figure":
-    """PED-ANOVA: how much better than chance the good trials' values of each parameter are
-    concentrated.
-    """
-    names = list(importance)[::-1]
-    figure = _figure(8, 1.2 + 0.36 * len(names))
+    """PED-ANOVA: by how much a parameter's values in good trials differ from those in all."""
+    import seaborn as sns
+
+    figure = _figure(8, 1.2 + 0.36 * len(importance))
     axes = figure.subplots()
-    bars = axes.barh(names, [importance[name] for name in names], color=BLUE)
-    axes.bar_label(bars, fmt="%.2f", padding=3)
-    axes.set(
-        xlabel=f"share of importance for {metric} (PED-ANOVA)",
-        xlim=(0, 1.08 * max(importance.values()) + 1e-9),
-    )
-    axes.spines[["top", "right"]].set_visible(False)
+    sns.barplot(x=list(importance.values()), y=list(importance), color=BLUE, ax=axes)
+    axes.bar_label(axes.containers[0], fmt="%.2f", padding=3)
+    limits = 0, 1.08 * max(importance.values()) + 1e-9
+    axes.set(xlabel=f"share of importance for {metric} (PED-ANOVA)", xlim=limits)
+    sns.despine(ax=axes)
     return figure
 
 
 def slice_figure(
     complete: "Sequence[FrozenTrial]", keys: Sequence[str], metric: str, maximize: bool
 ) -> "Figure":
-    """Value against each parameter; colour is time, from early trials (light) to late ones
-    (dark).
-    """
+    """Value against each parameter; colour is time, from early trials (light) to late (dark)."""
+    import seaborn as sns
+
     columns = min(4, len(keys))
     rows = math.ceil(len(keys) / columns)
     figure = _figure(3.0 * columns + 0.8, 2.7 * rows + 0.3)
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    style = {"palette": "flare", "s": 36, "edgecolor": "white", "linewidth": 0.5, "legend": False}
     for axes, key in zip(grid.flat, keys, strict=False):
         having = [trial for trial in complete if key in trial.params]
-        places = _place(axes, having, key)
-        values, numbers = [trial.values[0] for trial in having], [trial.number for trial in having]
-        axes.scatter(
-            places,
-            values,
-            c=numbers,
-            cmap="Blues",
-            vmin=-len(complete) / 3,
-            s=24,
-            edgecolors="#444",
-            linewidths=0.4,
-        )
-        axes.set_xlabel(key)
+        place, ticks = _parameter_axis(having, key)
+        x, y = [place(trial.params[key]) for trial in having], [t.values[0] for t in having]
+        sns.scatterplot(x=x, y=y, hue=[trial.number for trial in having], ax=axes, **style)
+        long = sum(len(label) for _, label in ticks) > 24
+        rotation = {"rotation": 35, "ha": "right"} if long else {}
+        axes.set_xticks(*zip(*ticks, strict=True), **rotation)
+        axes.set(xlabel=key, ylabel=metric, xlim=(-3, 103))
         axes.grid(alpha=0.25)
+        sns.despine(ax=axes)
     for axes in grid.flat[len(keys) :]:
         axes.set_axis_off()
-    for axes in grid[:, 0]:
-        axes.set_ylabel(metric)
     _show_the_better(grid[0, 0], [trial.values[0] for trial in complete], maximize)
     return figure
 
 
 def _show_the_better(axes: "Axes", values: Sequence[float], maximize: bool) -> None:
-    """Keep a few hopeless trials from pressing all others into a line: they fall off, and a note
-    counts them.
-    """
+    """Leave a few hopeless trials out, so that the others do not lie in one line; a note counts."""
     sign = 1 if maximize else -1
     signed = sign * np.asarray(values)
     low, best = np.quantile(signed, 0.15), signed.max()
     edge = low - 0.5 * (best - low)
     if (hidden := int((signed < edge).sum())) and best > low:
-        limits = sorted((sign * edge, sign * (best + 0.06 * (best - edge))))
-        axes.set_ylim(*limits)
-        axes.annotate(
-            f"{hidden} {'below' if maximize else 'above'}",
-            (0.99, 0.02 if maximize else 0.95),
-            xycoords="axes fraction",
-            ha="right",
-            fontsize=8,
-            color="dimgray",
-        )
+        axes.set_ylim(*sorted((sign * edge, sign * (best + 0.06 * (best - edge)))))
+        note = f"{hidden} {'below' if maximize else 'above'}"
+        corner = 0.99, 0.02 if maximize else 0.95
+        style = {"ha": "right", "fontsize": 8, "color": "dimgray"}
+        axes.annotate(note, corner, xycoords="axes fraction", **style)
 
 
-def _place(axes: "Axes", trials: "Sequence[FrozenTrial]", key: str) -> list[float]:
-    """Where the trials lie on an axis for this parameter, which gets the right scale and names."""
+def _parameter_axis(
+    trials: "Sequence[FrozenTrial]", key: str
+) -> tuple[Callable[[Any], float], list[tuple[float, str]]]:
+    """Where values of a parameter lie on its axis, 0 to 100, and the axis' marks."""
     from optuna.distributions import CategoricalDistribution
 
-    distribution = trials[0].distributions[key]
+    distribution: Any = trials[0].distributions[key]
     if isinstance(distribution, CategoricalDistribution):
         choices = [str(choice) for choice in distribution.choices]
-        long = max(map(len, choices)) * len(choices) > 24
-        axes.set_xticks(
-            range(len(choices)),
-            choices,
-            rotation=35 if long else 0,
-            ha="right" if long else "center",
-        )
-        axes.set_xlim(-0.5, len(choices) - 0.5)
-        return [choices.index(str(trial.params[key])) for trial in trials]
-    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
-    if getattr(distribution, "log", False):
-        axes.set_xscale("log")
-        margin = (high / low) ** 0.05
-        axes.set_xlim(low / margin, high * margin)
-    elif high > low:
-        axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-    return [float(trial.params[key]) for trial in trials]
+        step = 100 / len(choices)
+        places = {choice: (number + 0.5) * step for number, choice in enumerate(choices)}
+        return (lambda value: places[str(value)]), [(at, name) for name, at in places.items()]
+    bounds = distribution.low, distribution.high
+    scale = Scale.around(bounds, by_decades=getattr(distribution, "log", False))
+    return scale.place, scale.ticks
 
 
 def parallel_figure(
     complete: "Sequence[FrozenTrial]", keys: Sequence[str], metric: str, maximize: bool
 ) -> "Figure":
-    """One line for each trial through its parameters; it passes by those that a trial does not
-    have.
+    """One line for each trial through its parameters; it skips those that a trial does not have.
 
     Dark is good, and the best lies on top; the worst tenth share the lightest colour.
     """
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
+    from matplotlib.patheffects import withStroke
 
     figure = _figure(max(7.0, 1.4 * len(keys) + 1.5), 4.4)
     axes = figure.subplots()
-    sign = 1 if maximize else -1
-    trials = sorted(complete, key=lambda trial: sign * trial.values[0])
-    bounds = np.quantile(
-        [trial.values[0] for trial in trials], [0.1, 1.0] if maximize else [0.0, 0.9]
-    )
-    norm = Normalize(bounds[0], max(bounds[1], bounds[0] + 1e-9), clip=True)
+    trials = sorted(complete, key=lambda trial: trial.values[0], reverse=not maximize)
+    values = [trial.values[0] for trial in trials]
+    worst, best = np.quantile(values, [0.1, 1.0] if maximize else [0.0, 0.9])
+    norm = Normalize(worst, max(best, worst + 1e-9), clip=True)
     colours = "viridis_r" if maximize else "viridis"
-    heights = {key: _heights(complete, key) for key in keys}
-    for trial in trials:
-        columns = [column for column, key in enumerate(keys) if key in trial.params]
-        line = [heights[keys[column]][0][trial.number] for column in columns]
-        width = 3.5 if trial is trials[-1] else 1.2
-        axes.plot(
-            columns,
-            line,
-            color=colormaps[colours](norm(trial.values[0])),
-            marker="o",
-            ms=2.5 * width**0.5,
-            lw=width,
-        )
+    lines: dict[int, list[tuple[int, float]]] = {trial.number: [] for trial in trials}
+    style = {"fontsize": 8, "va": "center", "zorder": 4}
+    outline = [withStroke(linewidth=3, foreground="white")]
     for column, key in enumerate(keys):
-        _label_axis(axes, column, heights[key][1])
+        having = [trial for trial in trials if key in trial.params]
+        place, ticks = _parameter_axis(having, key)
+        for trial in having:
+            lines[trial.number].append((column, place(trial.params[key])))
+        for height, label in ticks:
+            axes.text(column + 0.04, height, label, path_effects=outline, **style)
+    for trial, value in zip(trials, values, strict=True):
+        width = 3.5 if trial is trials[-1] else 1.2
+        colour = colormaps[colours](norm(value))
+        axes.plot(*zip(*lines[trial.number], strict=True), color=colour, marker="o", lw=width)
     axes.set_xticks(range(len(keys)), [key.replace(".", ".\n", 1) for key in keys], fontsize=9)
-    axes.tick_params(axis="x", length=0, pad=14)
-    axes.set(yticks=[], xlim=(-0.2, len(keys) - 0.6), ylim=(-0.02, 1.02))
+    axes.tick_params(axis="x", length=0)
+    axes.set(yticks=[], xlim=(-0.2, len(keys) - 0.6), ylim=(-2, 102))
     axes.grid(axis="x", color="#888", lw=1)
     axes.spines[:].set_visible(False)
     figure.colorbar(ScalarMappable(norm, colours), ax=axes, label=metric)
     return figure
 
 
-def _label_axis(axes: "Axes", column: int, labels: Sequence[tuple[float, str]]) -> None:
-    """Names of values on an upright axis: the ends above and below, where no line passes, the
-    others beside it.
-    """
-    from matplotlib.patheffects import withStroke
-
-    for height, name in labels:
-        end = {0.0: -1, 1.0: 1}.get(height, 0)
-        axes.annotate(
-            name,
-            (column, height),
-            xytext=(0 if end else 6, 6 * end),
-            textcoords="offset points",
-            fontsize=8,
-            ha="center" if end else "left",
-            va={-1: "top", 0: "center", 1: "bottom"}[end],
-            path_effects=[withStroke(linewidth=3, foreground="white")],
-            zorder=4,
-        )
-
-
-def _heights(
-    trials: "Sequence[FrozenTrial]", key: str
-) -> tuple[dict[int, float], list[tuple[float, str]]]:
-    """Each trial's place on the axis of a parameter, 0..1, and the axis's labels."""
-    from optuna.distributions import CategoricalDistribution
-
-    having = [trial for trial in trials if key in trial.params]
-    distribution = having[0].distributions[key]
-    if isinstance(distribution, CategoricalDistribution):
-        choices = [str(choice) for choice in distribution.choices]
-        top = max(1, len(choices) - 1)
-        labels = [(i / top, choice) for i, choice in enumerate(choices)]
-        return {
-            trial.number: choices.index(str(trial.params[key])) / top for trial in having
-        }, labels
-    scale = math.log if getattr(distribution, "log", False) else float
-    low, high = scale(distribution.low), scale(distribution.high)  # type: ignore[attr-defined]
-    span = (high - low) or 1.0
-    places = {trial.number: (scale(trial.params[key]) - low) / span for trial in having}
-    return places, [(0.0, _text(distribution.low)), (1.0, _text(distribution.high))]  # type: ignore[attr-defined]
-
-
 def pareto_figure(
     study: "Study", complete: "Sequence[FrozenTrial]", metrics: Sequence[str]
 ) -> "Figure":
-    """The first two objectives of every trial; those that none beats in all objectives are
-    joined.
-    """
+    """The first two objectives of every trial; those that none beats in all are joined."""
+    import seaborn as sns
+
     figure = _figure(7, 4.6)
     axes = figure.subplots()
     front = sorted(study.best_trials, key=lambda trial: trial.values[0])
-    axes.scatter(
-        [t.values[0] for t in complete],
-        [t.values[1] for t in complete],
-        color=GREY,
-        s=24,
-        label="trials",
-    )
-    x, y = [t.values[0] for t in front], [t.values[1] for t in front]
-    axes.plot(x, y, color=ORANGE, marker="o", ms=6, lw=1, label="beaten by none")
+    x, y, *_ = zip(*(trial.values for trial in complete), strict=True)
+    sns.scatterplot(x=x, y=y, color=GREY, s=36, label="trials", ax=axes)
+    best_x, best_y, *_ = zip(*(trial.values for trial in front), strict=True)
+    axes.plot(best_x, best_y, color=ORANGE, marker="o", ms=6, lw=1, label="beaten by none")
+    style = {"xytext": (4, 4), "textcoords": "offset points", "fontsize": 8}
     for trial in front:
-        axes.annotate(
-            str(trial.number),
-            trial.values[:2],
-            xytext=(4, 4),
-            textcoords="offset points",
-            fontsize=8,
-        )
+        axes.annotate(str(trial.number), trial.values[:2], **style)
     axes.set(xlabel=metrics[0], ylabel=metrics[1])
-    if min(t.values[1] for t in complete) > 0 and max(t.values[1] for t in complete) > 20 * min(
-        t.values[1] for t in complete
-    ):
+    if 0 < 20 * min(y) < max(y):
         axes.set_yscale("log")
+    sns.despine(ax=axes)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
     return figure
 
 
 def pruning_figure(complete: "Sequence[FrozenTrial]", pruned: "Sequence[FrozenTrial]") -> "Figure":
-    """Seconds spent, and those that the pruned trials would have taken, had each gone on as fast as
-    it began.
-    """
+    """Seconds spent, and those that the pruned trials would have taken at the pace they had."""
     from mnist_exp.search.reporting import SAVED
 
     figure = _figure(8, 1.9)
     axes = figure.subplots()
-    spent = sum(trial.duration.total_seconds() for trial in complete if trial.duration)
-    lost = sum(trial.duration.total_seconds() for trial in pruned if trial.duration)
-    saved = sum(
-        trial.user_attrs.get(SAVED, 0.0) for trial in pruned
-    )  # none known of those that a job ended by itself
+    spent, lost = (
+        sum(trial.duration.total_seconds() for trial in trials if trial.duration)
+        for trials in (complete, pruned)
+    )
+    # Nothing is known of the trials that a job ended by itself.
+    saved = sum(trial.user_attrs.get(SAVED, 0.0) for trial in pruned)
     left = 0.0
     for seconds, name, colour in (
         (spent, f"{len(complete)} completed", BLUE),

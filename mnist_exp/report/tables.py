@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mnist_exp.evaluation import Interval, precision_recall_f1, wilson
 
 Counts = NDArray[np.int64]
+Verdict = Literal["better", "worse", ""]
 
 
 def confusion_cells(
@@ -55,7 +56,7 @@ class ClassChange:
     baseline: float  # its recall, as a share
     delta: float  # in points, as is the interval
     interval: Interval
-    verdict: Literal["better", "worse", ""]
+    verdict: Verdict
     bar: Mapping[str, float]  # the interval's place on a scale
 
 

@@ -60,6 +60,18 @@ def claim_sweep(folder: Path, named: bool) -> Path:
     )
 
 
+def claim_folder(folder: Path) -> Path:
+    """Make a dated folder for what is no run; a busy second's second one gets `-2` and so on."""
+    make_folder(folder.parent)
+    for candidate in _candidates(folder, named=False):
+        try:
+            candidate.mkdir()
+        except FileExistsError:
+            continue
+        return candidate
+    raise AssertionError("an unnamed folder has candidates without end")
+
+
 def enter_search(folder: Path, named: bool) -> Path:
     """Take a named folder for a search, or join the one that is there: it resumes."""
     claimed = folder / "multirun.yaml"
