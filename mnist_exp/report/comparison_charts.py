@@ -54,8 +54,11 @@ class Scale:
                 for value in _round_numbers(self.low, self.high)
             ]
         low, high = 10**self.low, 10**self.high
-        decades = [digit * 10.0**power for power in range(-12, 13) for digit in (1, 2, 5)]
-        inside = [value for value in decades if low <= value <= high]
+        for digits in ((1, 2, 5), (1,)):
+            decades = [digit * 10.0**power for power in range(-12, 13) for digit in digits]
+            inside = [value for value in decades if low <= value <= high]
+            if len(inside) <= MOST_TICKS:
+                break
         if len(inside) < 2:  # a scale too short for 1, 2, 5
             inside = _round_numbers(low, high)
         return [

@@ -1,4 +1,4 @@
-"""The comparison's page: which runs differ, by how much, at what cost, and the pictures behind it."""
+"""The comparison's page: which runs differ, by how much, at what cost, and on which pictures."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from mnist_exp.data import Images
 from mnist_exp.errors import UserError
 from mnist_exp.process import write_text
 from mnist_exp.report.comparison_charts import Scale, cost_chart, edges, strips
-from mnist_exp.report.comparison_pairs import ComparedPair, compare_pair, read_whole
+from mnist_exp.report.comparison_pairs import compare_pair, read_whole
 from mnist_exp.report.galleries import place, placed
 from mnist_exp.report.page import render
 
@@ -42,7 +42,7 @@ def comparison_html(comparison: Comparison) -> str:
     """The page as text."""
     images, without = pictures_at_hand(comparison)
     pairs, damaged = _pairs(comparison)
-    galleries = {key: gallery for pair in pairs for key, gallery in pair.galleries.items()}
+    galleries = {key: gallery for pair in pairs for key, gallery in pair["galleries"].items()}
     rows = comparison.runs[:MOST_ROWS]
     scale = Scale.around([0.0, *edges(r.difference.delta_interval for r in rows if r.difference)])
     content: dict[str, Any] = {
@@ -60,7 +60,7 @@ def comparison_html(comparison: Comparison) -> str:
         "inline": INLINE,
         "costs": [chart for key, title in COSTS.items() if (chart := cost_chart(rows, key, title))],
         "pairs": pairs,
-        "sentences": [sentence(p.run, comparison.n, comparison.classes) for p in pairs],
+        "sentences": [sentence(p["run"], comparison.n, comparison.classes) for p in pairs],
         "not_detailed": len(comparison.runs) - 1 - len(pairs),
         "without_pictures": without,
         "damaged": damaged,
@@ -113,9 +113,9 @@ def _row(run: ComparedRun, scale: Scale) -> dict[str, Any]:
     }
 
 
-def _pairs(comparison: Comparison) -> tuple[list[ComparedPair], list[str]]:
+def _pairs(comparison: Comparison) -> tuple[list[dict[str, Any]], list[str]]:
     """The runs to look at closely, and why some of them cannot be."""
-    pairs: list[ComparedPair] = []
+    pairs: list[dict[str, Any]] = []
     damaged: list[str] = []
     split, n = comparison.split, comparison.n
     try:

@@ -1,7 +1,7 @@
 """One run against the baseline, for a page: the confusions, the classes, the images behind both."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from mnist_exp.comparison import ComparedRun
 from mnist_exp.errors import UserError
 from mnist_exp.evaluation import (
-    Interval,
     Predictions,
     bootstrap_differences,
     confusion_matrix,
@@ -21,30 +20,10 @@ from mnist_exp.report.comparison_charts import Scale, edges, in_points
 from mnist_exp.report.figures import confidence_text
 from mnist_exp.report.galleries import Gallery
 from mnist_exp.report.page import NO_BREAK_SPACE
-from mnist_exp.report.tables import (
-    ClassChange,
-    ClassFigures,
-    Verdict,
-    class_figures,
-    confusion_cells,
-)
+from mnist_exp.report.tables import ClassFigures, class_figures, confusion_cells
 from mnist_exp.runs import Run, SplitName
 
 SEED = 0  # of the bootstrap: the same folders give the same page
-
-
-@dataclass(frozen=True)
-class ComparedPair:
-    """All that the page shows of a run against the baseline."""
-
-    run: ComparedRun
-    classes: Sequence[str]
-    macro_f1: float  # difference, in points, as is its interval
-    macro_f1_interval: Interval
-    cells: list[list[dict[str, Any]]]
-    per_class: list[ClassFigures]
-    zero: float  # where no difference lies on the scale of the classes
-    galleries: dict[str, Gallery]  # `fixed`, `broke`, `both`, `true-predicted`, after the prefix
 
 
 def read_whole(run: Run, split: SplitName, n: int) -> Predictions:
@@ -61,30 +40,30 @@ def read_whole(run: Run, split: SplitName, n: int) -> Predictions:
 
 def compare_pair(
     run: ComparedRun, before: Predictions, after: Predictions, names: Sequence[str], prefix: str
-) -> ComparedPair:
-    """Set out a run (`after`) against the baseline (`before`) on the same images.
+) -> dict[str, Any]:
+    """All that the page shows of a run (`after`) against the baseline (`before`).
 
-    The galleries' keys begin with `prefix`, so that several pairs fit on one page.
+    The galleries are `fixed`, `broke`, `both` and `<true>-<predicted>`, each after the `prefix`,
+    so that several pairs fit on one page.
     """
     label, a, b = before.label, before.prediction, after.prediction
     k = max(len(names), int(max(label.max(), a.max(), b.max())) + 1)
     classes = [*names, *map(str, range(len(names), k))]
     baseline, counts = confusion_matrix(label, a, k), confusion_matrix(label, b, k)
     generator = np.random.default_rng(SEED)
-    interval = bootstrap_differences(label, a, b, k, _macro_f1, generator)
-    galleries = _galleries(before, after, classes, prefix)
     fixed = np.bincount(label[(a != label) & (b == label)], minlength=k)
     per_class, zero = _class_changes(baseline, counts, fixed, classes)
-    return ComparedPair(
-        run=run,
-        classes=classes,
-        macro_f1=100 * float(_macro_f1(counts) - _macro_f1(baseline)),
-        macro_f1_interval=in_points(interval),
-        cells=confusion_cells(counts, galleries, baseline, prefix),
-        per_class=per_class,
-        zero=zero,
-        galleries=galleries,
-    )
+    galleries = _galleries(before, after, classes, prefix)
+    return {
+        "run": run,
+        "classes": classes,
+        "macro_f1": 100 * float(_macro_f1(counts) - _macro_f1(baseline)),
+        "macro_f1_interval": in_points(bootstrap_differences(label, a, b, k, _macro_f1, generator)),
+        "cells": confusion_cells(counts, galleries, baseline, prefix),
+        "per_class": per_class,
+        "zero": zero,
+        "galleries": galleries,
+    }
 
 
 def _macro_f1(confusions: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -108,20 +87,35 @@ def _class_changes(
     ]
     intervals = [in_points(difference_interval(f, b, old.n)) for old, _, f, b in rows]
     scale = Scale.around([0.0, *edges(intervals)])
-    figures = []
-    for (old, new, more, less), interval in zip(rows, intervals, strict=True):
-        delta = 100 * (more - less) / old.n
-        verdict: Verdict = "better" if interval.low > 0 else "worse" if interval.high < 0 else ""
-        bar = scale.bar(delta, interval)
-        figures.append(replace(new, change=ClassChange(old.recall, delta, interval, verdict, bar)))
-    return figures, scale.place(0.0)
+    changes = [
+        {
+            "baseline": old.recall,
+            "delta": 100 * (f - b) / old.n,
+            "interval": interval,
+            "verdict": "better" if interval.low > 0 else "worse" if interval.high < 0 else "",
+            "bar": scale.bar(100 * (f - b) / old.n, interval),
+        }
+        for (old, _, f, b), interval in zip(rows, intervals, strict=True)
+    ]
+    changed = [replace(row[1], change=change) for row, change in zip(rows, changes, strict=True)]
+    return changed, scale.place(0.0)
 
 
 def _galleries(
     before: Predictions, after: Predictions, classes: Sequence[str], prefix: str
 ) -> dict[str, Gallery]:
     label, a, b = before.label, before.prediction, after.prediction
-    caption = _caption(before, after, classes)
+
+    def answer(predictions: Predictions, position: int) -> str:
+        name = str(classes[predictions.prediction[position]])
+        if predictions.probability is None:
+            return name
+        return f"{name}{NO_BREAK_SPACE}({confidence_text(predictions, position)})"
+
+    def caption(position: int) -> str:
+        truth = f"{classes[label[position]]} · #{before.index[position]}"
+        arrow = f"→{NO_BREAK_SPACE}"
+        return f"{truth}\n{answer(before, position)}\n{arrow}{answer(after, position)}"
 
     def gallery(title: str, chosen: NDArray[np.bool_], sure: NDArray[np.float64]) -> Gallery:
         positions = np.flatnonzero(chosen)
@@ -142,30 +136,11 @@ def _galleries(
         true, predicted = divmod(code, len(classes))
         of_a, of_b = codes_a == code, codes_b == code
         gone, new = of_a & changed, of_b & changed
-        answer = "recognised" if true == predicted else f"taken for {classes[predicted]}"
+        outcome = "recognised" if true == predicted else f"taken for {classes[predicted]}"
         title = (
-            f"{classes[true]} {answer}: {of_a.sum()} times in the baseline, "
+            f"{classes[true]} {outcome}: {of_a.sum()} times in the baseline, "
             f"{of_b.sum()} in this run ({gone.sum()} no longer, {new.sum()} new)"
         )
         gone_first = np.where(gone, 1.0, 0.0)
         galleries[f"{prefix}{true}-{predicted}"] = gallery(title, gone | new, gone_first)
     return galleries
-
-
-def _caption(
-    before: Predictions, after: Predictions, classes: Sequence[str]
-) -> Callable[[int], str]:
-    """What stands beneath an image: the truth, the baseline's answer and this run's."""
-
-    def answer(predictions: Predictions, position: int) -> str:
-        name = classes[predictions.prediction[position]]
-        if predictions.probability is None:
-            return name
-        return f"{name}{NO_BREAK_SPACE}({confidence_text(predictions, position)})"
-
-    def caption(position: int) -> str:
-        truth = f"{classes[before.label[position]]} · #{before.index[position]}"
-        answers = answer(before, position), answer(after, position)
-        return f"{truth}\n{answers[0]}\n→{NO_BREAK_SPACE}{answers[1]}"
-
-    return caption

@@ -5,7 +5,7 @@ amounts. They are light, so that a page may invert them in the dark.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,8 +126,7 @@ def scatter_figure(
     outline = [withStroke(linewidth=3, foreground="white")]
     for number in np.unique(labels):
         x, y = np.median(places[labels == number], axis=0)
-        style = {"fontsize": 14, "weight": "bold", "ha": "center", "va": "center"}
-        axes.text(x, y, classes[number], path_effects=outline, **style)
+        axes.text(x, y, classes[number], fontsize=14, ha="center", path_effects=outline)
     axes.set(title=title, xticks=[], yticks=[])
     return figure
 

@@ -1,6 +1,5 @@
 """The run's page: every number, the pictures behind it, and what speaks against trusting it."""
 
-import platform
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +20,7 @@ from mnist_exp.evaluation import (
 )
 from mnist_exp.report.figures import confidence_text, confident_mistakes, frequent_confusions
 from mnist_exp.report.galleries import Gallery, place
-from mnist_exp.report.page import percent, percent_span, render
+from mnist_exp.report.page import percent, render
 from mnist_exp.report.tables import class_figures, confusion_cells
 from mnist_exp.runs import Run, redact
 
@@ -41,12 +40,6 @@ _SHARES = {
     "macro_f1": "macro F1",
     "top2_accuracy": "truth among the first two",
     "ece": "calibration error (ECE)",
-}
-_COSTS = {
-    "load_s": "load",
-    "augment_s": "augment",
-    "features_s": "features",
-    "fit_s": "features and fit",
 }
 
 
@@ -109,15 +102,18 @@ def explain_test(dataset: Dataset, test: Split, predictions: Predictions) -> dic
 
 
 def _halves(predictions: Predictions) -> list[dict[str, Any]]:
-    right = predictions.label == predictions.prediction
-    halves = []
-    for name, first, last in MNIST_HALVES:
-        part = right[(predictions.index >= first) & (predictions.index <= last)]
-        if n := len(part):
-            hits = int(part.sum())
-            interval = wilson(hits, n)
-            halves.append({"name": name, "n": n, "accuracy": hits / n, "interval": interval})
-    return halves
+    index, right = predictions.index, predictions.label == predictions.prediction
+    halves = {name: right[(index >= first) & (index <= last)] for name, first, last in MNIST_HALVES}
+    return [
+        {
+            "name": name,
+            "n": len(part),
+            "accuracy": float(part.mean()),
+            "interval": wilson(int(part.sum()), len(part)),
+        }
+        for name, part in halves.items()
+        if len(part)
+    ]
 
 
 def run_html(
@@ -132,62 +128,30 @@ def run_html(
 
     `content` is what `explain_test` returned, and `model`, `features`, `reads`, `outputs`.
     """
-    accuracy, times = metrics["test"]["accuracy"], metrics["time"]
     facts = {
-        "title": f"{percent(accuracy)}: {content['model']} on {dataset.name}",
-        "accuracy": accuracy,
+        "title": f"{percent(metrics['test']['accuracy'])}: {content['model']} on {dataset.name}",
         "interval": intervals["test.accuracy"],
         "dataset": dataset.name,
         "metrics": metrics,
-        "figures": _metric_rows(metrics, intervals),
-        "costs": [
-            *([name, f"{times[key]:.2f} s"] for key, name in _COSTS.items()),
-            ["predict", f"{times['predict_us_per_image']:.0f} µs an image"],
-            ["model file", f"{metrics['model']['bytes'] / 1e6:.2f} MB"],
+        "figures": [
+            _metric_row(f"{split}.{key}", value, intervals)
+            for split in ("test", "val")
+            for key, value in metrics.get(split, {}).items()
         ],
-        "environment": _environment_rows(environment),
+        "environment": environment,
         "rerun": rerun_command(run),
         "run": str(run.path),
     }
     return render("run.html", facts | dict(content))
 
 
-def _metric_rows(
-    metrics: Mapping[str, Any], intervals: Mapping[str, Interval]
-) -> list[tuple[str, str, str]]:
-    """Name, value and interval, if it has one, of each metric of each split."""
-    rows = []
-    for split in ("test", "val"):
-        for key, value in metrics.get(split, {}).items():
-            interval = intervals.get(f"{split}.{key}")
-            if key in _SHARES:
-                texts = _SHARES[key], percent(value), percent_span(interval)
-            else:
-                span = f"{interval.low:.4f} to {interval.high:.4f}" if interval else ""
-                texts = key.replace("_", " "), f"{value:.4f}", span
-            rows.append((f"{split} {texts[0]}", *texts[1:]))
-    return rows
-
-
-def _environment_rows(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
-    git, data = environment["git"], environment["data"]
-    commit = "not from a checkout"
-    if git:
-        commit = git["sha"] + (" with local changes" if git["dirty"] else "")
-    python = f"{environment['python'].split()[0]} ({platform.python_implementation()})"
-    listed = {
-        key: ", ".join(f"{name} {value}" for name, value in environment[key].items())
-        for key in ("packages", "seeds")
-    }
-    parts = [part for part in ("train", "val", "test") if part in data]
-    return [
-        ("commit", commit),
-        ("Python", python),
-        ("packages", listed["packages"]),
-        ("machine", f"{environment['platform']}, {environment['cpu']['logical']} cpus"),
-        ("seeds", listed["seeds"]),
-        *((f"{part} data, sha256", data[part]) for part in parts),
-    ]
+def _metric_row(name: str, value: float, intervals: Mapping[str, Interval]) -> tuple[str, str, str]:
+    """What the page says of a metric, its value, and its interval if it has one."""
+    split, key = name.split(".")
+    show = percent if key in _SHARES else "{:.4f}".format
+    interval = intervals.get(name)
+    span = f"{show(interval.low)} to {show(interval.high)}" if interval else ""
+    return f"{split} {_SHARES.get(key, key.replace('_', ' '))}", show(value), span
 
 
 def rerun_command(run: Run) -> str:

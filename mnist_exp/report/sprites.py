@@ -31,7 +31,7 @@ def capacity(images: NDArray[np.uint8]) -> int:
     """How many pictures of this size one sheet should hold, so that a page stays small."""
     factor = _shrinking(images)
     height, width = (math.ceil(side / factor) for side in images.shape[1:])
-    return max(1, PIXELS // (height * width))
+    return int(max(1, PIXELS // (height * width)))
 
 
 def sprite_sheet(images: NDArray[np.uint8]) -> Sheet:
@@ -56,4 +56,4 @@ def sprite_sheet(images: NDArray[np.uint8]) -> Sheet:
 
 
 def _shrinking(images: NDArray[np.uint8]) -> int:
-    return math.ceil(max(images.shape[1:]) / LONGEST_SIDE)
+    return int(-(-max(images.shape[1:]) // LONGEST_SIDE))

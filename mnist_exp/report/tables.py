@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from mnist_exp.evaluation import Interval, precision_recall_f1, wilson
 
 Counts = NDArray[np.int64]
-Verdict = Literal["better", "worse", ""]
 
 
 def confusion_cells(
@@ -50,17 +49,6 @@ def confusion_cells(
 
 
 @dataclass(frozen=True)
-class ClassChange:
-    """How the recall of a class differs from the baseline's."""
-
-    baseline: float  # its recall, as a share
-    delta: float  # in points, as is the interval
-    interval: Interval
-    verdict: Verdict
-    bar: Mapping[str, float]  # the interval's place on a scale
-
-
-@dataclass(frozen=True)
 class ClassFigures:
     """How well one class was recognised, all as shares."""
 
@@ -70,7 +58,7 @@ class ClassFigures:
     recall: float
     f1: float
     interval: Interval | None  # of the recall; None for a class without images
-    change: ClassChange | None = None  # in a comparison
+    change: Mapping[str, Any] | None = None  # in a comparison: baseline, delta, interval, bar ...
 
 
 def class_figures(confusion: Counts, classes: Sequence[str]) -> list[ClassFigures]:
