@@ -26,7 +26,7 @@ PER_PAIR = 10
 def png(figure: "Figure") -> bytes:
     """The figure as a PNG."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
+    figure.savefig(buffer, format="png", dpi=120, pil_kwargs={"compress_level": 3})
     return buffer.getvalue()
 
 
@@ -92,9 +92,9 @@ def errors_figure(
     shown = [positions[:PER_PAIR] for *_, positions in pairs]
     names = [f"{classes[t]} as {classes[p]}\n{len(positions)} times" for t, p, positions in pairs]
     if not pairs:
-        return grid_figure([images[:0]], ["no mistakes"], title=title)
+        return grid_figure([images[:0]], ["no mistakes"], title=title, columns=PER_PAIR)
     notes = [[confidence_text(predictions, position) for position in row] for row in shown]
-    return grid_figure([images[row] for row in shown], names, notes, title, width=10)
+    return grid_figure([images[row] for row in shown], names, notes, title, 9, PER_PAIR)
 
 
 def grid_figure(
@@ -103,18 +103,20 @@ def grid_figure(
     notes: Sequence[Sequence[str]] = (),
     title: str = "",
     width: float = WIDTH,
+    columns: int = 1,
     cmap: str = "gray_r",
 ) -> "Figure":
     """Pictures (n, h, w) in rows, each row with its name, and with `notes` beneath its pictures.
 
-    The larger a pixel, the darker it is.
+    The larger a pixel, the darker it is. There is room for `columns` pictures at least.
     """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     h, w = rows[0].shape[1:]
     cell_h, cell_w = h + max(4 if notes else 2, h // (5 if notes else 10)), w + max(2, w // 10)
-    sheet = np.zeros((len(rows) * cell_h, max(1, *map(len, rows)) * cell_w))
+    shape = len(rows) * cell_h, max(columns, *map(len, rows)) * cell_w
+    sheet = np.zeros(shape, rows[0].dtype)
     beside = 0.3 + 0.075 * max(map(len, "\n".join(names).split("\n")))
     height = (width - beside) * sheet.shape[0] / sheet.shape[1] + (0.4 if title else 0.1)
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12))

@@ -1,5 +1,6 @@
 """The run's page: every number, the pictures behind it, and what speaks against trusting it."""
 
+import platform
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -139,6 +140,7 @@ def run_html(
             for key, value in metrics.get(split, {}).items()
         ],
         "environment": environment,
+        "python": f"{platform.python_version()} ({platform.python_implementation()})",
         "rerun": rerun_command(run),
         "run": str(run.path),
     }
