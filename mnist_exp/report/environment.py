@@ -52,12 +52,10 @@ def describe_environment(dataset: Dataset, seeds: dict[str, int]) -> dict[str, A
 
 
 def _git() -> dict[str, Any] | None:
-    def ask(*words: str) -> str:
-        line = ["git", "-C", str(Path(__file__).parent), *words]
-        answer = subprocess.run(line, capture_output=True, text=True, check=True, timeout=10)
-        return answer.stdout.strip()
-
+    words = ["git", "-C", str(Path(__file__).parent), "status", "--porcelain=v2", "--branch"]
     try:
-        return {"sha": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}
+        answer = subprocess.run(words, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return None  # installed from a wheel, or no git on this machine
+    commit, *lines = answer.stdout.splitlines()  # "# branch.oid <sha>" comes first
+    return {"sha": commit.split()[-1], "dirty": any(line[0] != "#" for line in lines)}

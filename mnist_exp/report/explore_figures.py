@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_exp.report.figures import WIDTH, grid_figure, name_classes
+from mnist_exp.report.figures import WIDTH, grid_figure, name_classes, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,20 +18,11 @@ if TYPE_CHECKING:
 BLUE = "#0173b2"  # the first colour of the palette
 
 
-def _figure(height: float) -> "Figure":
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    layout = ConstrainedLayoutEngine(w_pad=0.12)  # less cuts a name's first letter
-    return Figure(figsize=(WIDTH, height), layout=layout)
-
-
 def counts_figure(counts: Mapping[str, NDArray[np.int64]], classes: Sequence[str]) -> "Figure":
     """Images of every class in every split, as shares of the split, so that sizes do not matter."""
     import seaborn as sns
 
-    figure = _figure(2.9)
-    axes = figure.subplots()
+    figure, (axes,) = new_axes(WIDTH, 2.9)
     shares = {f"{name} ({n.sum():,})": 100 * n / n.sum() for name, n in counts.items()}
     columns = {
         "class": list(range(len(classes))) * len(shares),
@@ -63,8 +54,7 @@ def ink_figure(
     """
     import seaborn as sns
 
-    figure = _figure(2.4 * len(measures))
-    all_axes = figure.subplots(len(measures), 1, squeeze=False).ravel()
+    figure, all_axes = new_axes(WIDTH, 2.4 * len(measures), len(measures))
     style = {"density_norm": "width", "cut": 0, "color": BLUE, "linewidth": 0.8, "alpha": 0.6}
     for axes, (name, values) in zip(all_axes, measures.items(), strict=True):
         sns.violinplot(
@@ -81,8 +71,7 @@ def inked_figure(share: NDArray[np.float64]) -> "Figure":
     import seaborn as sns
     from matplotlib.colors import LogNorm
 
-    figure = _figure(4.3)
-    axes = figure.subplots()
+    figure, (axes,) = new_axes(WIDTH, 4.3)
     axes.set_facecolor("#d0d0d0")
     shown = np.where(share > 0, 100 * share, np.nan)
     norm = LogNorm(vmin=max(np.nanmin(shown), 1e-3), vmax=100)
@@ -109,8 +98,7 @@ def scatter_figure(
     import seaborn as sns
     from matplotlib.patheffects import withStroke
 
-    figure = _figure(5.0)
-    axes = figure.subplots()
+    figure, (axes,) = new_axes(WIDTH, 5.0)
     palette = sns.color_palette("colorblind" if len(classes) <= 10 else "husl", len(classes))
     sns.scatterplot(
         x=places[:, 0],
@@ -135,8 +123,7 @@ def touching_figure(share: NDArray[np.float64], classes: Sequence[str]) -> "Figu
     """Which share of the nearest training images of a class's images are of another class."""
     import seaborn as sns
 
-    figure = _figure(4.8)
-    axes = figure.subplots()
+    figure, (axes,) = new_axes(WIDTH, 4.8)
     axes.set_facecolor("#e8e8e8")
     shown = np.where(np.eye(len(classes), dtype=bool), np.nan, 100 * share)
     texts = [[f"{value:.1f}" if value >= 0.05 else "" for value in row] for row in shown]

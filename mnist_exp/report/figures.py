@@ -30,6 +30,16 @@ def png(figure: "Figure") -> bytes:
     return buffer.getvalue()
 
 
+def new_axes(width: float, height: float, rows: int = 1) -> "tuple[Figure, list[Axes]]":
+    """An empty figure of this size in inches, and its axes, one above the other."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    layout = ConstrainedLayoutEngine(w_pad=0.12)  # less cuts a name's first letter
+    figure = Figure(figsize=(width, height), layout=layout)
+    return figure, figure.subplots(rows, 1, squeeze=False).ravel().tolist()
+
+
 def name_classes(axes: "Axes", classes: Sequence[str], both: bool = False) -> None:
     """Write the classes' names along the lower axis, slanted if they are long, or along both."""
     if both:
@@ -42,12 +52,8 @@ def confusion_figure(
     confusion: NDArray[np.integer], classes: Sequence[str], title: str
 ) -> "Figure":
     """Confusion matrix; the colour is that of mistakes alone, as a share of the true class."""
-    from matplotlib.figure import Figure
-
     k = len(classes)
-    size = max(6.0, 0.62 * k + 1.6), max(5.4, 0.56 * k + 1.4)
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = new_axes(max(6.0, 0.62 * k + 1.6), max(5.4, 0.56 * k + 1.4))
     share = 100 * confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     errors = np.where(np.eye(k, dtype=bool), np.nan, share)
     axes.set_facecolor("#e8e8e8")  # the diagonal: right answers
@@ -110,17 +116,13 @@ def grid_figure(
 
     The larger a pixel, the darker it is. There is room for `columns` pictures at least.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     h, w = rows[0].shape[1:]
     cell_h, cell_w = h + max(4 if notes else 2, h // (5 if notes else 10)), w + max(2, w // 10)
     shape = len(rows) * cell_h, max(columns, *map(len, rows)) * cell_w
     sheet = np.zeros(shape, rows[0].dtype)
     beside = 0.3 + 0.075 * max(map(len, "\n".join(names).split("\n")))
     height = (width - beside) * sheet.shape[0] / sheet.shape[1] + (0.4 if title else 0.1)
-    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12))
-    axes = figure.subplots()
+    figure, (axes,) = new_axes(width, height)
     for r, row in enumerate(rows):
         for c, picture in enumerate(row):
             sheet[r * cell_h : r * cell_h + h, c * cell_w : c * cell_w + w] = picture

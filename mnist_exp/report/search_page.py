@@ -10,7 +10,7 @@ import numpy as np
 
 from mnist_exp.process import write_bytes, write_text
 from mnist_exp.report.comparison_charts import Scale
-from mnist_exp.report.figures import png
+from mnist_exp.report.figures import new_axes, png
 from mnist_exp.report.page import render
 
 if TYPE_CHECKING:
@@ -90,10 +90,8 @@ def _text(value: Any) -> str:
 
 
 def _axes(width: float, height: float, **labels: str) -> "tuple[Figure, Axes]":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(subplot_kw=labels)
+    figure, (axes,) = new_axes(width, height)
+    axes.set(**labels)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.set_axisbelow(True)
