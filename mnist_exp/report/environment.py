@@ -10,10 +10,10 @@ from typing import Any
 import psutil
 from threadpoolctl import threadpool_info
 
-from mnist_exp import __version__
 from mnist_exp.data import Dataset
 
 _PACKAGES = (
+    "mnist-exp",
     "hydra-core",
     "joblib",
     "matplotlib",
@@ -27,7 +27,7 @@ _PACKAGES = (
 
 def package_versions() -> dict[str, str]:
     """Versions of this package and of those whose change can change a number."""
-    return {"mnist-exp": __version__, **{name: version(name) for name in _PACKAGES}}
+    return {name: version(name) for name in _PACKAGES}
 
 
 def describe_environment(dataset: Dataset, seeds: dict[str, int]) -> dict[str, Any]:
@@ -52,13 +52,10 @@ def describe_environment(dataset: Dataset, seeds: dict[str, int]) -> dict[str, A
 
 
 def _git() -> dict[str, Any] | None:
-    def ask(*words: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *words]
-        return subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-
+    words = ["git", "-C", str(Path(__file__).parent), "status", "--porcelain=v2", "--branch"]
     try:
-        return {"sha": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}
+        answer = subprocess.run(words, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return None  # installed from a wheel, or no git on this machine
+    commit, *lines = answer.stdout.splitlines()  # "# branch.oid <sha>" comes first
+    return {"sha": commit.split()[-1], "dirty": any(line[0] != "#" for line in lines)}

@@ -13,6 +13,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mnist_exp.evaluation import Interval
+
 NO_BREAK_SPACE = "\u00a0"
 
 
@@ -31,6 +33,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.2f}{NO_BREAK_SPACE}%"
 
 
+def percent_span(interval: Interval | None) -> str:
+    """An interval of shares as people read it; empty if there is none."""
+    return f"{percent(interval.low)} to {percent(interval.high)}" if interval else ""
+
+
 @functools.cache
 def _environment() -> Environment:
     environment = Environment(
@@ -40,7 +47,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = percent
-    environment.filters["thousands"] = lambda number: f"{number:,}"
-    environment.filters["data_uri"] = data_uri
+    environment.filters |= {
+        "percent": percent,
+        "percent_span": percent_span,
+        "signed": "{:+.2f}".format,
+        "thousands": "{:,}".format,
+        "data_uri": data_uri,
+    }
     return environment

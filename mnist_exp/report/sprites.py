@@ -1,5 +1,6 @@
-"""Many small pictures as one PNG, from which a page cuts each by its position: one download, one
-decode.
+"""Many small pictures as one PNG, from which a page cuts each by its position.
+
+One sheet means one download and one decode, however many pictures a page shows.
 """
 
 import io
@@ -17,9 +18,7 @@ PIXELS = 2_000 * 28 * 28
 
 @dataclass(frozen=True)
 class Sheet:
-    """Pictures row by row in a grid; `png` is grey, `width` and `height` are those of one picture,
-    in pixels.
-    """
+    """Grey pictures row by row in a grid; `width` and `height` are those of one, in pixels."""
 
     png: bytes
     columns: int
@@ -30,35 +29,31 @@ class Sheet:
 
 def capacity(images: NDArray[np.uint8]) -> int:
     """How many pictures of this size one sheet should hold, so that a page stays small."""
-    height, width = images.shape[1:]
-    factor = _shrinking(height, width)
-    room: int = PIXELS // (math.ceil(height / factor) * math.ceil(width / factor))
-    return max(1, room)
+    factor = _shrinking(images)
+    height, width = (math.ceil(side / factor) for side in images.shape[1:])
+    return int(max(1, PIXELS // (height * width)))
 
 
 def sprite_sheet(images: NDArray[np.uint8]) -> Sheet:
-    """Put uint8 images (n, h, w) into one sheet, in their order; position i is column i % columns,
-    row i // columns.
+    """Put uint8 images (n, h, w) into one sheet, in their order.
+
+    Position i is column i % columns, row i // columns.
     """
     from PIL import Image
 
     n, height, width = images.shape
-    factor = _shrinking(height, width)
-    rows = max(
-        2, math.ceil(n / COLUMNS)
-    )  # two at least: with one, a place in per cent of the others is undefined
+    factor = _shrinking(images)
+    # With a single row, a place in per cent of the other rows would be undefined.
+    rows = max(2, math.ceil(n / COLUMNS))
     tile = -(-height // factor) * factor, -(-width // factor) * factor
     tiles = np.zeros((rows * COLUMNS, *tile), np.uint8)
     tiles[:n, :height, :width] = images
-    grid = (
-        tiles.reshape(rows, COLUMNS, *tile)
-        .swapaxes(1, 2)
-        .reshape(rows * tile[0], COLUMNS * tile[1])
-    )
+    grid = tiles.reshape(rows, COLUMNS, *tile).swapaxes(1, 2)
     buffer = io.BytesIO()
-    Image.fromarray(grid).reduce(factor).save(buffer, "PNG")
+    picture = Image.fromarray(grid.reshape(rows * tile[0], COLUMNS * tile[1]))
+    picture.reduce(factor).save(buffer, "PNG")
     return Sheet(buffer.getvalue(), COLUMNS, rows, tile[1] // factor, tile[0] // factor)
 
 
-def _shrinking(height: int, width: int) -> int:
-    return math.ceil(max(height, width) / LONGEST_SIDE)
+def _shrinking(images: NDArray[np.uint8]) -> int:
+    return int(-(-max(images.shape[1:]) // LONGEST_SIDE))

@@ -1,7 +1,7 @@
 """Run folders: what one holds (`Run`), whether it is whole, how they are claimed and found."""
 
 from mnist_exp.runs._addresses import current_targets
-from mnist_exp.runs._claim import claim_job, claim_run, claim_sweep, enter_search
+from mnist_exp.runs._claim import claim_folder, claim_job, claim_run, claim_sweep, enter_search
 from mnist_exp.runs._find import find_runs, open_run, point_latest
 from mnist_exp.runs._html import html_table
 from mnist_exp.runs._reading import parse_yaml
@@ -15,6 +15,7 @@ __all__ = [
     "Run",
     "SplitName",
     "alive",
+    "claim_folder",
     "claim_job",
     "claim_run",
     "claim_sweep",

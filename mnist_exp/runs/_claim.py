@@ -28,6 +28,12 @@ def claim_sweep(folder: Path, named: bool) -> Path:
     return _first_free("sweep", folder, named, claim)
 
 
+def claim_folder(folder: Path) -> Path:
+    """Make a dated folder for what is no run; it becomes `-2`, `-3` ... likewise."""
+    make_folder(folder.parent)
+    return _first_free("folder", folder, False, Path.mkdir)
+
+
 def _first_free(kind: str, folder: Path, named: bool, claim: Callable[[Path], object]) -> Path:
     numbered = (folder.with_name(f"{folder.name}-{number}") for number in count(2))
     candidates: Iterable[Path] = [folder] if named else chain([folder], numbered)
