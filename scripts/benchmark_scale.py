@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from mnist_exp.search.claims import WORKER, Claims
-from mnist_exp.search.study import folder_lock, open_storage, quiet
+from hydra_optuna_search.trials import WORKER, Claims
+from hydra_optuna_search.study import folder_lock, open_storage, quiet
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler

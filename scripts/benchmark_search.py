@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-APP = ROOT / "tests" / "search_app"
+APP = ROOT / "sweeper" / "tests" / "app"
 OTHER_APP = """import hydra
 
 
