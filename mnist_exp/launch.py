@@ -71,7 +71,7 @@ class Launch(Callback):
                 words = config.hydra.overrides.task = _settle(words, choice)
                 settle_auto(config, choice)
             if launched.searching:
-                from mnist_exp.search.trial import prepare
+                from mnist_exp.trial import prepare
 
                 config.hydra.overrides.task = [*words, *prepare(config)]
                 if config.search.plan:

@@ -49,7 +49,7 @@ def job(cfg: DictConfig) -> float | list[float]:
 
 
 def _try(cfg: DictConfig, run: "Run", started: float) -> float | list[float]:
-    from mnist_exp.search.trial import run_trial
+    from mnist_exp.trial import run_trial
 
     return run_trial(cfg, run, started)
 
@@ -101,7 +101,7 @@ def _end(folder: Path | None) -> None:
     from mnist_exp.runs import Run
 
     if launched.searching:
-        from mnist_exp.search.results import SUMMARY
+        from hydra_optuna_search.results import SUMMARY
 
         if not (folder / SUMMARY).exists():
             return

@@ -67,11 +67,12 @@ def page_of(run: Path, port: int) -> Iterator[str]:
     with tempfile.TemporaryFile() as log:
         started = time.perf_counter()
         with subprocess.Popen(command, stderr=log, stdout=log) as process:
-            while not psutil.Process(process.pid).net_connections("tcp"):  # no port yet
-                if process.poll() is not None:
-                    log.seek(0)
-                    raise SystemExit(log.read().decode())
+            server = psutil.Process(process.pid)
+            while process.poll() is None and not server.net_connections("tcp"):
                 time.sleep(0.02)
+            if process.returncode is not None:
+                log.seek(0)
+                raise SystemExit(log.read().decode())
             seconds = time.perf_counter() - started
             print(f"port: {seconds:.1f} s after the command; import gradio: {importing:.1f} s")
             yield f"http://127.0.0.1:{port}/"
@@ -81,8 +82,9 @@ def page_of(run: Path, port: int) -> Iterator[str]:
 def measure(address: str, count: int) -> None:
     """Draw, and print the times from pen-up to the answer."""
     with sync_playwright() as playwright:
-        chromium = shutil.which("chromium")
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM)
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=CHROMIUM
+        )
         page = browser.new_page(viewport={"width": 1280, "height": 1000})
         page.goto(address)
         page.get_by_test_id("canvas").wait_for()
@@ -104,8 +106,10 @@ def measure(address: str, count: int) -> None:
             time.sleep(0.4)
         browser.close()
     median, slow = statistics.median(times), statistics.quantiles(times, n=20)[-1]
-    print(f"median {median:.0f} ms from pen-up to answer, 95 % within {slow:.0f} ms")
-    print(f"of {count} drawings; {count - len(times)} answers were there before", flush=True)
+    print(
+        f"median {median:.0f} ms from pen-up to answer, 95 % within {slow:.0f} ms, "
+        f"of {count} drawings; {count - len(times)} answers were there before"
+    )
 
 
 def stroke_in(box: Any, rng: np.random.Generator) -> NDArray[np.float64]:

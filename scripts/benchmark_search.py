@@ -10,7 +10,7 @@ pace        milliseconds of one more trial in a study of 10 to 1,000: journal fi
 grid        four jobs one after another against launcher=joblib, equal ones and others, on one
             thread each and on all
 
-What workers share and what a killed search does is tested in tests/test_search_processes.py.
+What workers share and what a killed search does is tested in sweeper/tests/test_processes.py.
 """
 
 import csv
@@ -25,7 +25,7 @@ from uuid import uuid4
 
 from _measure import ROOT, TRAIN, arguments_of, run_child
 
-APP = ROOT / "tests" / "search_app" / "app.py"
+APP = ROOT / "sweeper" / "tests" / "app" / "app.py"
 EMPTY_APP = """import hydra
 
 

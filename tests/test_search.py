@@ -30,7 +30,7 @@ from mnist_exp.data import digits as digits_source
 from mnist_exp.data import load
 from mnist_exp.errors import Pruned
 from mnist_exp.runs import Run, find_runs
-from mnist_exp.search.folds import join_folds, split_folds
+from mnist_exp._folds_tmp import join_folds, split_folds
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ["dataset=digits", "n_jobs=1", "hydra.sweep.dir=sweep"]

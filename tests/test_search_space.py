@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from mnist_exp.config import CONF, build
 from mnist_exp.errors import UserError
-from mnist_exp.search.space import Space, parameter, parse
+from hydra_optuna_search.space import Space, parameter, parse
 
 
 def read(text, **options):

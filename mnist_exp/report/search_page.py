@@ -26,7 +26,7 @@ def write_report(folder: Path, study: "Study", metrics: Sequence[str], again: st
 
     `again` is the command that repeats the best trial.
     """
-    from mnist_exp.search.watch import state_word
+    from hydra_optuna_search.progress import state_word
 
     pictures = []
     for name, title, figure in figures(study, metrics):
@@ -166,7 +166,7 @@ def history_figure(study: "Study", trials: "Sequence[FrozenTrial]", metric: str)
 def _importances(study: "Study") -> dict[str, float]:
     from optuna.importance import get_param_importances
 
-    from mnist_exp.search.study import quiet
+    from hydra_optuna_search.study import quiet
 
     sign = -1 if study.directions[0].name == "MAXIMIZE" else 1
     target = None if len(study.directions) == 1 else (lambda trial: sign * trial.values[0])
@@ -404,7 +404,7 @@ def pruning_figure(complete: "Sequence[FrozenTrial]", pruned: "Sequence[FrozenTr
     """Seconds spent, and those that the pruned trials would have taken, had each gone on as fast as
     it began.
     """
-    from mnist_exp.search.reporting import SAVED
+    from hydra_optuna_search.pruning import SAVED
 
     figure = _figure(8, 1.9)
     axes = figure.subplots()

@@ -5,24 +5,11 @@ leaves.
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
-from test_search_bare import APP, ROOT, Found, n_trials
-
-
-@pytest.fixture
-def start(tmp_path, monkeypatch, popen):
-    """Start the application as a process."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-
-    def command(*words, folder="sweep"):
-        line = [sys.executable, str(APP / "app.py"), "-m", f"hydra.sweep.dir={folder}", *words]
-        return popen(line, cwd=tmp_path)
-
-    command.home = tmp_path
-    return command
+from tests.conftest import APP, SweepFolder
+from tests.test_search import n_trials
 
 
 def wait(process):
@@ -54,7 +41,7 @@ def test_two_worker_processes_share_the_trials(start):
         start(n_trials(9), "x=range(0,8)", "hydra/sweeper/sampler=grid", "sleep=0.2", f"log={log}")
     )
     assert "configuration: begun with --config-name config, now nothing" in refused.stderr
-    found = Found(start.home / "sweep")
+    found = SweepFolder(start.home / "sweep")
     assert found.column("state") == ["completed"] * 8
     workers = log.read_text().split()
     assert len(set(workers)) == 2
@@ -66,7 +53,7 @@ def test_two_processes_on_one_study_share_its_budget(start):
     for process in both:
         done = wait(process)
         assert done.returncode == 0, done.stderr
-    found = Found(start.home / "sweep")
+    found = SweepFolder(start.home / "sweep")
     assert found.column("state") == ["completed"] * 8
     assert found.results["best_value"] == min(float(value) for value in found.column("value"))
 
@@ -83,7 +70,7 @@ def test_a_trial_that_kills_its_process_fails_and_the_search_goes_on(start):
     done = wait(start(*words, "error=kill"))
     assert done.returncode != 0
     assert "its process was killed" in done.stderr
-    rows = Found(start.home / "sweep").rows
+    rows = SweepFolder(start.home / "sweep").rows
     assert [row["state"] for row in rows].count("failed") == 4
     assert [row["state"] for row in rows].count("stale") == 4
 
@@ -103,7 +90,7 @@ def test_a_killed_search_resumes_to_its_total(start, n_jobs):
     process.wait()
     done = wait(start(*words))
     assert done.returncode == 0, done.stderr
-    found = Found(start.home / "sweep")
+    found = SweepFolder(start.home / "sweep")
     assert counted(found.rows) == 8
     assert len({row["x"] for row in found.rows if row["state"] == "completed"}) == 8
     assert found.results["best_value"] == min(
@@ -123,4 +110,4 @@ def test_an_interrupted_search_gives_its_trial_back(start):
         "to go on: the same command with hydra.sweep.dir=sweep"
         in process.communicate(timeout=30)[1]
     )
-    assert Found(start.home / "sweep").column("state") == ["stale"]
+    assert SweepFolder(start.home / "sweep").column("state") == ["stale"]

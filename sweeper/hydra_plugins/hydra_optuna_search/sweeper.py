@@ -1,4 +1,4 @@
-"""The class that Hydra finds; it hands everything to mnist_exp.search, imported only when a search
+"""The class that Hydra finds; it hands everything to hydra_optuna_search, imported only when a search
 runs.
 """
 
@@ -23,7 +23,7 @@ class MnistOptunaSweeper(Sweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Keep what a trial needs."""
-        from mnist_exp.search.sweep import Application, which_configuration
+        from hydra_optuna_search.search import Application, which_configuration
 
         which = which_configuration(sys.argv[1:])
         self.application = Application(hydra_context, task_function, config, which)
@@ -32,8 +32,8 @@ class MnistOptunaSweeper(Sweeper):
         """Search until the budget is spent; a user's mistake leaves as a message without a
         traceback.
         """
-        from mnist_exp.search.settings import Settings
-        from mnist_exp.search.sweep import search
+        from hydra_optuna_search.settings import Settings
+        from hydra_optuna_search.search import search
 
         try:
             search(self.application, Settings.checked(self.settings), arguments)

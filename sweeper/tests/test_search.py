@@ -2,68 +2,18 @@
 sweeper rely on.
 """
 
-import csv
 import math
 import sys
 import time
-from pathlib import Path
 
 import pytest
-import yaml
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.errors import CompactHydraException
 from hydra.plugins.sweeper import Sweeper
+from tests.conftest import APP, SweepFolder
 
 from mnist_exp.errors import LaunchRefused, Pruned
-from mnist_exp.search import report
-
-ROOT = Path(__file__).parents[1]
-APP = ROOT / "tests" / "search_app"
-# "none" and not "disabled", which would silence the loggers of every later test of this process.
-QUIET = ["hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.job.chdir=false"]
-
-
-def square(cfg):
-    return float(cfg.x) ** 2 + float(cfg.y) ** 2
-
-
-@pytest.fixture
-def sweep(tmp_path):
-    """Run a search in this process; returns what its folder says."""
-
-    def run(*words, job=square, folder="sweep"):
-        GlobalHydra.instance().clear()
-        hydra = Hydra.create_main_hydra2("app", create_config_search_path(str(APP / "conf")))
-        where = tmp_path / folder
-        try:
-            hydra.multirun("config", job, [f"hydra.sweep.dir='{where.as_posix()}'", *QUIET, *words])
-        finally:
-            GlobalHydra.instance().clear()
-        return Found(where)
-
-    return run
-
-
-class Found:
-    """A sweep folder."""
-
-    def __init__(self, folder):
-        self.folder = Path(folder)
-
-    @property
-    def results(self):
-        return yaml.safe_load((self.folder / "optimization_results.yaml").read_text())
-
-    @property
-    def rows(self):
-        with (self.folder / "summary.csv").open() as file:
-            return list(csv.DictReader(file))
-
-    def column(self, name):
-        return [row[name] for row in self.rows]
+from hydra_optuna_search import report
 
 
 def n_trials(number):
@@ -127,7 +77,7 @@ def test_a_gaussian_process_closes_in_on_the_bottom(sweep):
 
 
 def test_a_gaussian_process_without_pytorch_says_how_to_get_it(sweep, monkeypatch):
-    monkeypatch.setattr("mnist_exp.search.sweep.find_spec", lambda name: None)
+    monkeypatch.setattr("hydra_optuna_search.search.find_spec", lambda name: None)
     with pytest.raises(CompactHydraException, match="pip install torch"):
         sweep(n_trials(2), "x=interval(0,1)", "hydra/sweeper/sampler=gp")
 
@@ -418,5 +368,5 @@ def test_a_launcher_that_refuses_ends_the_search_which_resumes_to_its_total(swee
     words = ["x=interval(0,1)", "hydra.sweeper.max_failure_rate=1", n_trials(3)]
     with pytest.raises(CompactHydraException, match="no such partition"):
         sweep(*words, job=refused)
-    assert Found(tmp_path / "sweep").column("state") == ["stale"]
+    assert SweepFolder(tmp_path / "sweep").column("state") == ["stale"]
     assert sweep(*words).column("state") == ["stale", "completed", "completed", "completed"]

@@ -15,7 +15,7 @@ import psutil
 
 from mnist_exp.errors import UserError
 from mnist_exp.runs import Run, alive
-from mnist_exp.search.study import quiet
+from hydra_optuna_search.study import quiet
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

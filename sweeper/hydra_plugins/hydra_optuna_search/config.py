@@ -114,7 +114,7 @@ class NsgaII(Sampler):
 class MnistOptuna:
     """The sweeper; the keys down to `custom_search_space` are hydra-optuna-sweeper's."""
 
-    _target_: str = "hydra_plugins.mnist_exp_search.sweeper.MnistOptunaSweeper"
+    _target_: str = "hydra_plugins.hydra_optuna_search.sweeper.MnistOptunaSweeper"
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe"}])
     sampler: Any = MISSING
     direction: Any = "minimize"  # or a list, one for each objective

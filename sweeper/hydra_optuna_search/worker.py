@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.utils import JobReturn, JobStatus
 
 from mnist_exp.errors import JobLost, LaunchRefused, Pruned, UserError
-from mnist_exp.search.claims import ERROR, Claims, failed, finished
-from mnist_exp.search.database import HEARTBEAT_SECONDS
-from mnist_exp.search.reporting import Reporter, reporting
-from mnist_exp.search.settings import Settings
-from mnist_exp.search.space import Space
-from mnist_exp.search.study import quiet
+from hydra_optuna_search.trials import ERROR, Claims, failed, finished
+from hydra_optuna_search.database import HEARTBEAT_SECONDS
+from hydra_optuna_search.pruning import Reporter, reporting
+from hydra_optuna_search.settings import Settings
+from hydra_optuna_search.space import Space
+from hydra_optuna_search.study import quiet
 
 if TYPE_CHECKING:
     from hydra.plugins.launcher import Launcher

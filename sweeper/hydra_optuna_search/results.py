@@ -16,17 +16,17 @@ import yaml
 from mnist_exp.errors import UserError
 from mnist_exp.process import stderr_console, write_text
 from mnist_exp.runs import Run
-from mnist_exp.search.claims import Claims, Process
-from mnist_exp.search.settings import Settings
-from mnist_exp.search.space import Space
-from mnist_exp.search.study import FIRST_JUDGED
-from mnist_exp.search.watch import state_word
-from mnist_exp.search.worker import returned_value
+from hydra_optuna_search.trials import Claims, Process
+from hydra_optuna_search.settings import Settings
+from hydra_optuna_search.space import Space
+from hydra_optuna_search.study import FIRST_JUDGED
+from hydra_optuna_search.progress import state_word
+from hydra_optuna_search.worker import returned_value
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from mnist_exp.search.sweep import Application
+    from hydra_optuna_search.search import Application
 
 RESULTS, SUMMARY, BEST = "optimization_results.yaml", "summary.csv", "best"
 REFIT = "refit"  # the study's note of who runs the winner again

@@ -24,12 +24,12 @@ from omegaconf import DictConfig, OmegaConf
 from mnist_exp.errors import UserError
 from mnist_exp.process import write_text
 from mnist_exp.runs import redact
-from mnist_exp.search.claims import Claims, Process
-from mnist_exp.search.database import PATIENCE_SECONDS
-from mnist_exp.search.settings import Settings
-from mnist_exp.search.space import Space
-from mnist_exp.search.study import folder_lock, open_storage, open_study, quiet
-from mnist_exp.search.worker import Worker, check_failures
+from hydra_optuna_search.trials import Claims, Process
+from hydra_optuna_search.database import PATIENCE_SECONDS
+from hydra_optuna_search.settings import Settings
+from hydra_optuna_search.space import Space
+from hydra_optuna_search.study import folder_lock, open_storage, open_study, quiet
+from hydra_optuna_search.worker import Worker, check_failures
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -167,7 +167,7 @@ def search(application: Application, settings: Settings, arguments: Sequence[str
     task = replace(task, n_trials=n_trials)
     _check(space, settings)
     if settings.plan:
-        from mnist_exp.search.plan import show_plan
+        from hydra_optuna_search.plan import show_plan
 
         folds = int(OmegaConf.select(application.config, "search.folds") or 1)
         show_plan(
@@ -182,9 +182,9 @@ def search(application: Application, settings: Settings, arguments: Sequence[str
 
 
 def _run(task: Task, space: Space) -> None:
-    from mnist_exp.search.pool import run_pool
-    from mnist_exp.search.results import conclude, write_summary
-    from mnist_exp.search.watch import Watch
+    from hydra_optuna_search.processes import run_pool
+    from hydra_optuna_search.results import conclude, write_summary
+    from hydra_optuna_search.progress import Watch
 
     application, settings = task.application, task.settings
     application.folder.mkdir(parents=True, exist_ok=True)

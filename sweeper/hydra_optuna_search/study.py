@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_exp.errors import UserError
 from mnist_exp.runs import redact
-from mnist_exp.search.database import open_database
+from hydra_optuna_search.database import open_database
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.study import Study
 
-    from mnist_exp.search.settings import Settings
+    from hydra_optuna_search.settings import Settings
 
 JOURNAL = "study.journal"
 DEFINITION = "definition"
@@ -176,7 +176,7 @@ def _pruner(settings: "Settings") -> "BasePruner":
             case "hyperband":
                 # Hyperband's first bracket alone, so that every trial is compared with all others: of those that
                 # reach stage 4 a third go on, and so after stages 12 and 36 (or the next ones that are told).
-                from mnist_exp.search.halving import FairHalving
+                from hydra_optuna_search.pruners import FairHalving
 
                 return FairHalving(min_resource=FIRST_JUDGED, reduction_factor=3)
             case "wilcoxon":

@@ -2,6 +2,6 @@
 early.
 """
 
-from mnist_exp.search.reporting import report
+from hydra_optuna_search.pruning import report
 
 __all__ = ["report"]

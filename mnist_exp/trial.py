@@ -152,7 +152,7 @@ def _pick(metrics: Mapping[str, Any], name: str) -> float:
 def _validate(
     experiment: "Experiment", dataset: "Dataset", name: str, stages: "Stages", memory: "Memory"
 ) -> "Outcome":
-    from mnist_exp.search.reporting import current_reporter
+    from hydra_optuna_search.pruning import current_reporter
 
     reporter = current_reporter()
     if reporter is None:
@@ -176,8 +176,8 @@ def _cross_validate(
     """Fit once for each fold on the others; the outcome is of all training images, each predicted
     unseen.
     """
-    from mnist_exp.search.folds import join_folds, split_folds
-    from mnist_exp.search.reporting import current_reporter
+    from mnist_exp._folds_tmp import join_folds, split_folds
+    from hydra_optuna_search.pruning import current_reporter
 
     reporter = current_reporter()
     outcomes, scores = [], []

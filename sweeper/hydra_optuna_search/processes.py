@@ -14,7 +14,7 @@ from mnist_exp.errors import UserError
 from mnist_exp.process import divided
 
 if TYPE_CHECKING:
-    from mnist_exp.search.sweep import Task
+    from hydra_optuna_search.search import Task
 
 POLL_SECONDS = 0.2
 DEFECT = 70  # exit status of a worker that could not go on, as opposed to one that was killed

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from mnist_exp.process import stderr_console
-from mnist_exp.search.claims import ERROR, LOST, Claims, finished, killed
-from mnist_exp.search.settings import Settings
+from hydra_optuna_search.trials import ERROR, LOST, Claims, finished, killed
+from hydra_optuna_search.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,8 +13,8 @@ from rich.table import Table
 from mnist_exp.errors import UserError
 from mnist_exp.process import stderr_console
 from mnist_exp.runs import Run, find_runs
-from mnist_exp.search.settings import Settings
-from mnist_exp.search.space import Space
+from hydra_optuna_search.settings import Settings
+from hydra_optuna_search.space import Space
 
 KIND = ("model", "features", "augment", "dataset")  # groups that a run's time depends on
 
