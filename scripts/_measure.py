@@ -61,8 +61,6 @@ def run_child(command: Sequence[str | Path], cwd: Path | None = None) -> Child:
     """Run a command to its end; if it fails, end this script with its errors."""
     environment = dict(os.environ)
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # it doubles the time of every start
-    if command[0] == sys.executable:  # another environment has modules of its own
-        environment["PYTHONPATH"] = str(ROOT)
     with tempfile.NamedTemporaryFile("r") as costs:
         line = [sys.executable, "-S", "-c", LAUNCH, costs.name, *map(str, command)]
         done = subprocess.run(

@@ -18,6 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.random import default_rng
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
 from _measure import (
     THREADS,
     TRAIN,
@@ -28,11 +33,6 @@ from _measure import (
     run_child,
     timed,
 )
-from numpy.random import default_rng
-from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
-
 from mnist_exp import augment
 from mnist_exp.config import build, compose
 
@@ -50,7 +50,7 @@ with np.load(sys.argv[1]) as arrays:
 threads = int(sys.argv[2])
 if sys.argv[3:]:
     labels = np.tile(labels, 5)
-    images = shift(images, default_rng(0), n_jobs=threads)
+    images = shift(images, np.random.default_rng(0), n_jobs=threads)
 X = images.reshape(len(images), -1).astype(np.float32)
 X /= 255
 del images

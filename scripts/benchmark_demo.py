@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import psutil
-from _measure import arguments_of, run_child
 from numpy.typing import NDArray
 from playwright.sync_api import sync_playwright
 
+from _measure import arguments_of, run_child
 from mnist_exp.recognition import Reader
 from mnist_exp.runs import open_run
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _measure import arguments_of
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 from scipy.interpolate import make_interp_spline
 from threadpoolctl import threadpool_limits
 
+from _measure import arguments_of
 from mnist_exp.config import load_recorded
 from mnist_exp.recognition import Answer, Reader
 from mnist_exp.runs import open_run

@@ -74,16 +74,16 @@ def empty_app(folder: Path, sweeper: str) -> Path:
 
 def framework(home: Path, arguments: Namespace) -> None:
     """Print milliseconds per trial, start-up left out."""
-    conditional = [sys.executable, APP, "kind=a,b", "hydra.sweeper.spaces=[kind]"]
-    ours = [sys.executable, empty_app(home / "ours", "mnist_optuna"), *FLAT]
+    conditional = [sys.executable, APP, "-m", "kind=a,b", "hydra.sweeper.spaces=[kind]"]
+    ours = [sys.executable, empty_app(home / "ours", "mnist_optuna"), "-m", *FLAT]
     commands = {"ours": ours, "ours, a conditional space": conditional}
     if arguments.other:
-        other = [arguments.other, empty_app(home / "other", "optuna"), *FLAT]
+        other = [arguments.other, empty_app(home / "other", "optuna"), "-m", *FLAT]
         commands["hydra-optuna-sweeper 1.3.0"] = other
 
     def seconds(command: list[Any], n: int, sweep: Path) -> float:
         budget = [f"hydra.sweeper.n_trials={n}", f"hydra.sweep.dir={sweep}"]
-        return run_child([*command, "-m", *QUIET, *budget], home).seconds
+        return run_child([*command, *QUIET, *budget], home).seconds
 
     costs: dict[str, list[float]] = {name: [] for name in commands}
     for _, name in product(range(3), commands):  # in turns: a busy machine is busy for all
@@ -132,7 +132,7 @@ def pace(home: Path, arguments: Namespace) -> None:
         journal = optuna.storages.journal.JournalFileBackend(str(sweep / "study.journal"))
         storage = address or optuna.storages.JournalStorage(journal)
         trials = optuna.load_study(
-            study_name=sweep.name if address else None, storage=storage
+            study_name=sweep.name if address else "search", storage=storage
         ).get_trials(deepcopy=False)
         began: list[Any] = [trial.datetime_start for trial in trials]
         for n in arguments.sizes:

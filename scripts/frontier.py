@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from _measure import ROOT, THREADS, TRAIN, arguments_of, forest_seconds, run_child
 
+from _measure import ROOT, THREADS, TRAIN, arguments_of, forest_seconds, run_child
 from mnist_exp.evaluation import mean_interval, wilson
 from mnist_exp.process import write_bytes, write_json, write_text
 from mnist_exp.runs import Run
