@@ -78,6 +78,7 @@ PARTS = [
     "growth",
     "comparing",
 ]
+JSON = ("--split", "val", "--format", "json")
 Row = tuple[str, str, str, str, str]  # measure, this project, reference, ratio, aim
 
 
@@ -90,7 +91,7 @@ class Benchmark:
         self.arrays = home / "arrays.npz"
         data = build(compose(self.words)).load()
         self.train = np.asarray(data.train.images)
-        splits = data.train, data.test
+        splits: Any = data.train, data.test
         np.savez(self.arrays, *(part for split in splits for part in (split.images, split.labels)))
 
     def ours(self, *words: str) -> list[str]:
@@ -114,7 +115,7 @@ class Benchmark:
             function = partial(getattr(augment, name), rng=default_rng(0), n_jobs=THREADS)
             new = (len(function(few[:100])) - 100) * len(self.train) / 100
             rate = new / min(timed(partial(function, self.train)) for _ in range(self.repeat))
-            reference = len(few) / timed(lambda loop=loop: [loop(image) for image in few])
+            reference = len(few) / timed(partial(list, map(loop, few)))
             aim = {"shift": ">= 500,000/s", "affine": ">= 60,000/s"}.get(name, "")
             yield _row(f"augment={name}, new images / scipy loop", rate, reference, "/s", aim, 0)
 
@@ -159,17 +160,8 @@ class Benchmark:
         sweep, root = self.home / "sweep", self.home / "compared"
         words = ["model=rf", "search=random", "search.n_trials=10", "search.refit=false"]
         run_child(self.ours(*words, f"hydra.sweep.dir={sweep}", "dataset.train_size=1000"))
-        ours = [
-            sys.executable,
-            "-m",
-            "mnist_exp.compare",
-            "--split",
-            "val",
-            "--format",
-            "json",
-            root,
-        ]
-        script = [sys.executable, "-c", READ, root]
+        ours = [sys.executable, "-m", "mnist_exp.compare", *JSON, str(root)]
+        script = [sys.executable, "-c", READ, str(root)]
         for first, count in pairwise([0, *self.counts]):
             for number in range(first, count):
                 folder = root / str(number // 100) / str(number)
@@ -189,8 +181,8 @@ class Benchmark:
 def _row(
     name: str, ours: float, reference: float, unit: str, aim: str = "", digits: int = 1
 ) -> Row:
-    figures = [f"{value:,.{digits}f} {unit}" for value in (ours, reference)]
-    return name, *figures, f"{ours / reference:.2f}", aim
+    first, second = (f"{value:,.{digits}f} {unit}" for value in (ours, reference))
+    return name, first, second, f"{ours / reference:.2f}", aim
 
 
 def _scipy_loops() -> dict[str, Callable[[NDArray[np.uint8]], Any]]:

@@ -210,8 +210,8 @@ def main() -> None:
         print(f"{length} digits in a row          {share_right(answers, numbers)}", flush=True)
     labels = [(name, answer_to(reader, 255 - ink).label) for name, ink in not_digits(rng)]
     taken = [f"{name} as {label}" for name, label in labels if label is not None]
-    refused = 100 - 100 * len(taken) / len(labels)
-    print(f"{len(labels)} that are no digits       refused {refused:5.1f} %")
+    share = f"refused {100 - 100 * len(taken) / len(labels):5.1f} %"
+    print(f"{len(labels)} that are no digits       {share}")
     print("taken for digits:", ", ".join(taken))
 
 

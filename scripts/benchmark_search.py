@@ -119,6 +119,7 @@ def pruning(home: Path, arguments: Namespace) -> None:
 def pace(home: Path, arguments: Namespace) -> None:
     """Print what one more trial costs in a study of many, by sampler and storage."""
     import optuna
+    from optuna.storages.journal import JournalFileBackend
 
     app = empty_app(home / "pace", "mnist_optuna")
     for sampler, address in product(("random", "tpe"), {None, arguments.postgres}):
@@ -129,11 +130,11 @@ def pace(home: Path, arguments: Namespace) -> None:
             words += [f"hydra.sweeper.storage={address}", f"hydra.sweeper.study_name={sweep.name}"]
         run_child([sys.executable, app, "-m", *QUIET, *words], home)
         place = "postgres" if address else "journal"
-        journal = optuna.storages.journal.JournalFileBackend(str(sweep / "study.journal"))
-        storage = address or optuna.storages.JournalStorage(journal)
-        trials = optuna.load_study(
-            study_name=sweep.name if address else "search", storage=storage
-        ).get_trials(deepcopy=False)
+        storage = address or optuna.storages.JournalStorage(
+            JournalFileBackend(str(sweep / "study.journal"))
+        )
+        name = sweep.name if address else "search"
+        trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
         began: list[Any] = [trial.datetime_start for trial in trials]
         for n in arguments.sizes:
             first = n - min(n, 100) // 2  # the mean of the last fifty, or half of them

@@ -152,8 +152,8 @@ def draw_points(axes: "Axes", rows: dict[str, dict[str, float]]) -> None:
         bars = [[row["high"] - row["accuracy"]], [row["accuracy"] - row["low"]]]
         axes.errorbar(*place, yerr=bars, fmt="o", color=colour, markersize=9, capsize=4, zorder=3)
         text = f"{LABELS.get(name, name)}: {row['accuracy']:.2f} %"
-        style = {"fontsize": 10, "weight": "bold", "color": colour}
-        axes.annotate(text, place, offset, textcoords="offset points", **style)
+        beside = partial(axes.annotate, textcoords="offset points", fontsize=10, weight="bold")
+        beside(text, place, offset, color=colour)
     ours = [
         (row["ratio"], 100 - row["accuracy"]) for name, row in rows.items() if name[:4] != "seed"
     ]

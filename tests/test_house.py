@@ -92,3 +92,9 @@ def test_what_is_public_is_documented_with_an_example(name):
     documentation = getattr(mnist_exp, name).__doc__
     assert "Examples\n" in documentation
     assert ">>> " in documentation
+
+
+def test_the_version_is_the_same_everywhere():
+    number = mnist_exp.__version__
+    assert f"version: {number}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"## [{number}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
