@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from hydra_optuna_search.trials import WORKER, Claims
-from hydra_optuna_search.study import folder_lock, open_storage, quiet
+from hydra_optuna_search.study import open_storage, quiet
+from hydra_optuna_search.trials import WORKER, TrialQueue
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
@@ -87,17 +87,16 @@ def storage(home: Path, address: str | None, n: int) -> None:
         (optuna.samplers.RandomSampler(0), MORE),
         (optuna.samplers.TPESampler(seed=0), MORE // 4),
     ):
-        claims = Claims(
+        queue = TrialQueue(
             study,
             opened,
             folder,
-            folder_lock(folder),
             2 * n + 2 * MORE,
             functools.partial(_same, sampler),
         )
         clock = _Clock()
         for _ in range(more):
-            _one_more(claims)
+            _one_more(queue)
         costs.append(clock.read(more))
     journal = folder / "study.journal"
     size = f", {journal.stat().st_size / 1e6:.2f} MB" if journal.exists() else ""
@@ -144,11 +143,11 @@ def _past(i: int) -> "FrozenTrial":
     )
 
 
-def _one_more(claims: Claims) -> None:
-    trial = claims.next()
+def _one_more(queue: TrialQueue) -> None:
+    trial = queue.next()
     if trial is None:
         raise RuntimeError("the budget is spent")
-    claims.study.tell(trial, sum(_suggest(trial)))
+    queue.study.tell(trial, sum(_suggest(trial)))
 
 
 def folders(home: Path, dataset: Sequence[str]) -> Path:
