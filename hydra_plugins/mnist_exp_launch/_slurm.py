@@ -18,7 +18,8 @@ from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLaunche
 from omegaconf import OmegaConf, open_dict
 from submitit.core.utils import FailedJobError, UncompletedJobError
 
-from mnist_exp.errors import JobLost, LaunchRefused, UserError
+from hydra_optuna_search import JobLost, LaunchRefused
+from mnist_exp.errors import UserError
 from mnist_exp.process import forget_share, raise_on_sigterm
 from mnist_exp.runs import Run, redact
 

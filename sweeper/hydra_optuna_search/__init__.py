@@ -1,7 +1,6 @@
-"""Hyperparameter search: `report(share, value)` lets any job tell how far it is and be stopped
-early.
-"""
+"""Hyperparameter search for any Hydra application; a job may call `report(share, value)`."""
 
+from hydra_optuna_search.errors import JobLost, LaunchRefused, Pruned, SearchError
 from hydra_optuna_search.pruning import report
 
-__all__ = ["report"]
+__all__ = ["JobLost", "LaunchRefused", "Pruned", "SearchError", "report"]

@@ -1,17 +1,17 @@
-"""How a job tells the search that started it how far it is, and learns that it need not go on."""
+"""How a job reports to the search that started it how well it does, and learns that it may stop."""
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from mnist_exp.errors import Pruned
+from hydra_optuna_search.errors import Pruned
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
-SAVED = "saved_s"  # a pruned trial's note of the seconds it would have taken on
-STEPS = 10  # a job that tells shares of its work is compared with others at tenths
+SAVED = "saved_s"  # a pruned trial's note of the seconds that it would have gone on for
+STEPS = 10  # a job that reports shares of its work is compared with others at tenths
 
 
 class Reporter:
@@ -22,16 +22,14 @@ class Reporter:
         self._began = time.perf_counter()
 
     def progress(self, share: float, value: float) -> None:
-        """Report the value reached after a share (0..1) of the work; raises Pruned if that is not
-        promising.
-        """
+        """Report the value after a share (0..1) of the work; Pruned if that is not promising."""
         step = int(share * STEPS + 1e-9)
         if self._step < step < STEPS:
             self._step = step
             self.stage(step, share, value, time.perf_counter() - self._began)
 
     def stage(self, stage: int, share: float, value: float, seconds: float) -> None:
-        """Report the value reached after a number of stages, and the seconds they took, likewise.
+        """Report the value after a number of stages, and the seconds they took, likewise.
 
         Ten trees are compared with ten trees, however many each trial would grow: else small
         forests, which are worse after a tenth of their trees, would be pruned in favour of large
@@ -55,31 +53,49 @@ class Reporter:
             self.progress(share, sum(scores) / len(scores))
 
 
-_current: Reporter | None = None
+class _Running:
+    """The trial that this process runs: one at a time, and a job may report from any thread."""
+
+    reporter: Reporter | None = None
 
 
 def current_reporter() -> Reporter | None:
     """The reporter of the trial that this process runs, if it is one that may be pruned."""
-    return _current
+    return _Running.reporter
 
 
 @contextmanager
 def reporting(reporter: Reporter | None) -> Iterator[None]:
     """Make this the current reporter while the body runs."""
-    global _current
-    _current = reporter
+    _Running.reporter = reporter
     try:
         yield
     finally:
-        _current = None
+        _Running.reporter = None
 
 
 def report(share: float, value: float) -> None:
-    """Tell the search, if there is one, the value that this job has reached after a share (0..1) of
-    its work.
+    """Report to the search, if there is one, how good this job is so far.
 
-    Works in any Hydra application under `hydra/sweeper=mnist_optuna`; raises Pruned if the trial
-    should end here.
+    Parameters
+    ----------
+    share : float
+        How much of its work the job has done, from 0 to 1.
+    value : float
+        What the search's objective would be if the job ended here.
+
+    Raises
+    ------
+    Pruned
+        If the trial is not promising; let it pass, and the trial is recorded as pruned.
+
+    Examples
+    --------
+    Outside a search nothing happens, so that a job need not know whether it is part of one:
+
+    >>> from hydra_optuna_search import report
+    >>> for epoch in range(3):
+    ...     report((epoch + 1) / 3, 0.9)
     """
-    if _current is not None:
-        _current.progress(share, value)
+    if _Running.reporter is not None:
+        _Running.reporter.progress(share, value)

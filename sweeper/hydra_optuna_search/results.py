@@ -1,6 +1,4 @@
-"""What a search leaves in its folder: a table, the best parameters, figures, and the winner run
-once more.
-"""
+"""What a search leaves: a table, the best parameters, a page, and the winner run once more."""
 
 import csv
 import io
@@ -9,88 +7,74 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
+from hydra.errors import CompactHydraException
+from optuna.trial import FrozenTrial
 
-from mnist_exp.errors import UserError
-from mnist_exp.process import stderr_console, write_text
-from mnist_exp.runs import Run
-from hydra_optuna_search.trials import Claims, Process
+from hydra_optuna_search.errors import SearchError
+from hydra_optuna_search.machine import Process, console, is_stale, touching, write_text
+from hydra_optuna_search.progress import state_word
+from hydra_optuna_search.pruners import FIRST_JUDGED
 from hydra_optuna_search.settings import Settings
 from hydra_optuna_search.space import Space
-from hydra_optuna_search.study import FIRST_JUDGED
-from hydra_optuna_search.progress import state_word
+from hydra_optuna_search.task import Application
+from hydra_optuna_search.trials import TrialQueue
 from hydra_optuna_search.worker import returned_value
 
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
-
-    from hydra_optuna_search.search import Application
-
 RESULTS, SUMMARY, BEST = "optimization_results.yaml", "summary.csv", "best"
-REFIT = "refit"  # the study's note of who runs the winner again
+REFIT = "best_run"  # the study's note of who runs the winner again, with which words, to which end
 
 
-def conclude(application: "Application", settings: Settings, claims: Claims, space: Space) -> None:
-    """Write the results; the winner is run again by whoever ends the last trial (or the time that
-    was given).
-    """
-    folder = application.folder
-    trials = claims.trials()
-    complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
+def conclude(application: Application, settings: Settings, queue: TrialQueue, space: Space) -> None:
+    """Write the results; whoever ends the last trial runs the winner again."""
+    folder, trials = application.folder, queue.trials()
     if not any(trial.state.is_finished() for trial in trials):
-        raise UserError("no trial was begun in the time given: raise search.timeout")
-    if not complete:
-        raise UserError(f"no trial has a value: {folder / SUMMARY} lists them")
-    write_results(folder, claims, settings, space)
-    console = stderr_console()
-    if any(trial.state.name == "RUNNING" for trial in trials):
-        console.print(
-            "Trials are still running in another process, which will conclude the search."
+        raise SearchError(
+            f"no trial was begun within the time given: raise timeout={settings.timeout}"
         )
+    if not any(trial.state.name == "COMPLETE" for trial in trials):
+        raise SearchError(f"no trial has a value: {folder / SUMMARY} lists them")
+    _write_results(folder, queue, settings, space)
+    if any(trial.state.name == "RUNNING" for trial in trials):
+        _say("Trials are still running in another process, which will conclude the search.")
         return
     judged = any(step >= FIRST_JUDGED for trial in trials for step in trial.intermediate_values)
     if settings.pruner in ("median", "hyperband") and not judged:
-        console.print(
-            f"pruner={settings.pruner}: no trial told how it stood at stage {FIRST_JUDGED} (epochs, tens of trees, "
-            "tenths) before its end, so none could be pruned"
+        _say(
+            f"pruner={settings.pruner}: no trial reported at stage {FIRST_JUDGED} (epochs, tens of "
+            "trees, tenths) before its end, so none could be pruned"
         )
     again = None
     if len(settings.directions) == 1:
-        best = claims.study.best_trial
+        best = queue.study.best_trial
         words = refit_words(best, space, settings)
-        told = [
-            word
-            for word in words
-            if word.lstrip("+").partition("=")[0] not in settings.not_repeated
-        ]
-        again = shlex.join([*application.command, *told])
+        again = shlex.join([*application.command, *_without(settings.not_repeated, words).values()])
         if settings.refit:
-            _refit(application, claims, words, len(trials))
-        _say_best(folder, best, space.by_key(best.params), again, settings)
-    else:
-        _say_solutions(folder, claims, space, settings)
-    if settings.report:
-        from mnist_exp.report.search_page import write_report
-
-        write_report(folder, claims.study, settings.metrics, again)
-        console.print(
-            f"report: {os.path.relpath(folder / 'report.html')}", soft_wrap=True, highlight=False
+            _refit(application, queue, list(words.values()), len(trials))
+        where = folder / BEST if (folder / BEST).is_dir() else folder / str(best.number)
+        _say(
+            f"best {settings.metrics[0]}: {best.value:.6g} (trial {best.number})",
+            *(f"  {key} = {value}" for key, value in space.by_key(best.params).items()),
+            f"folder: {os.path.relpath(where)}",
+            f"again: {again}",
         )
+    else:
+        _say_solutions(folder, queue, space, settings)
+    if write_report := settings.function("report"):
+        write_report(folder, queue.study, settings.metrics, again)
+        _say(f"report: {os.path.relpath(folder / 'report.html')}")
 
 
-def write_summary(folder: Path, trials: "Sequence[FrozenTrial]", settings: Settings) -> None:
+def write_summary(folder: Path, trials: Sequence[FrozenTrial], settings: Settings) -> None:
     """Write a row for each trial, in the order of their numbers."""
     keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
-    names = (
-        ["value"]
-        if len(settings.directions) == 1
-        else [f"value_{i}" for i in range(len(settings.directions))]
-    )
+    n_values = len(settings.directions)
+    names = ["value"] if n_values == 1 else [f"value_{i}" for i in range(n_values)]
     rows: list[Sequence[Any]] = [["number", "state", *names, "duration_s", *keys, "folder"]]
     for trial in trials:
-        values = list(trial.values or []) + [""] * (len(names) - len(trial.values or []))
+        values = trial.values or [""] * n_values
         seconds = round(trial.duration.total_seconds(), 3) if trial.duration else ""
         params = [trial.params.get(key, "") for key in keys]
         rows.append([trial.number, state_word(trial), *values, seconds, *params, trial.number])
@@ -99,87 +83,77 @@ def write_summary(folder: Path, trials: "Sequence[FrozenTrial]", settings: Setti
     write_text(folder / SUMMARY, buffer.getvalue())
 
 
-def write_results(folder: Path, claims: Claims, settings: Settings, space: Space) -> None:
+def _write_results(folder: Path, queue: TrialQueue, settings: Settings, space: Space) -> None:
     """Write the best parameters in hydra-optuna-sweeper's form."""
-    found: dict[str, Any] = {"name": "optuna"}
+    results: dict[str, Any] = {"name": "optuna"}
     if len(settings.directions) == 1:
-        best = claims.study.best_trial
-        found |= {"best_params": space.by_key(best.params), "best_value": best.value}
+        best = queue.study.best_trial
+        results |= {"best_params": space.by_key(best.params), "best_value": best.value}
     else:
-        found["solutions"] = [
+        results["solutions"] = [
             {"params": space.by_key(trial.params), "values": list(trial.values)}
-            for trial in claims.study.best_trials
+            for trial in queue.study.best_trials
         ]
-    write_text(folder / RESULTS, yaml.safe_dump(found, sort_keys=False, allow_unicode=True))
+    write_text(folder / RESULTS, yaml.safe_dump(results, sort_keys=False, allow_unicode=True))
 
 
-def refit_words(trial: "FrozenTrial", space: Space, settings: Settings) -> list[str]:
-    """The command line of a trial's configuration, without the search and its validation split."""
-    own = space.parameters({key: trial.params[key] for key in space.choices})
-    words = {
-        key: word
-        for key, word in space.fixed.items()
-        if not any(
-            key.lstrip("+~") == left or key.lstrip("+~").startswith(f"{left}.")
-            for left in settings.only_trials
-        )
-    }
+def refit_words(trial: FrozenTrial, space: Space, settings: Settings) -> dict[str, str]:
+    """The words of a trial's configuration by key, without the search and its validation split."""
+    parameters = space.parameters({key: trial.params[key] for key in space.choices})
+    words = _without(settings.only_trials, space.fixed)
     for key, value in space.by_key(trial.params).items():
-        parameter = space.choices.get(key) or own.get(key)
+        parameter = space.choices.get(key) or parameters.get(key)
         words[key] = parameter.word(value) if parameter else f"{key}={value}"
-    return list(words.values())
+    return words
 
 
-def _refit(application: "Application", claims: Claims, words: list[str], number: int) -> None:
-    """Run the winner as an ordinary job in `best/`; an earlier winner there, or a dead process's
-    run, makes way.
-    """
-    folder = application.folder / BEST
-    mine = Process.of(os.getpid())
-    with claims.lock:
-        claimed = claims.study.user_attrs.get(REFIT)
-        run = Run(folder)
-        state = run.state if run.exists else None
-        ended = state in ("failed", "interrupted", "stale")
-        if claimed and Process(**claimed) != mine and not Process(**claimed).dead() and not ended:
-            return  # two processes ended their last trials together
-        if state == "running" or (state == "completed" and run.overrides == words):
+def _without(left_out: Sequence[str], words: Mapping[str, str]) -> dict[str, str]:
+    """Leave out the words of some keys and of what lies below them."""
+    return {
+        key: word
+        for key, word in words.items()
+        if not any(f"{key.lstrip('+~')}.".startswith(f"{name}.") for name in left_out)
+    }
+
+
+def _refit(application: Application, queue: TrialQueue, words: list[str], number: int) -> None:
+    """Run the winner as an ordinary job in `best/`; what an earlier one left there makes way."""
+    folder, study = application.folder / BEST, queue.study
+    heartbeat = queue.heartbeat_file(BEST)
+    with queue.lock:
+        record = study.user_attrs.get(REFIT)
+        outcome = record and record["outcome"]
+        if record and outcome is None:
+            process = Process(**record["process"])
+            if not process.is_dead() and not is_stale(heartbeat):
+                return  # two processes ended their last trials together
+        if record and outcome == "completed" and record["words"] == words and folder.exists():
             return
         if folder.exists():
-            folder.rename(
-                next(
-                    path
-                    for i in range(1, 10**6)
-                    if not (path := folder.with_name(f"{BEST}-{i}")).exists()
-                )
-            )
-        claims.study.set_user_attr(REFIT, asdict(mine))
-    launcher = application.launcher()
-    (result,) = launcher.launch([[*words, f"hydra.sweep.subdir={BEST}"]], initial_job_idx=number)
+            names = (folder.with_name(f"{BEST}-{i}") for i in range(1, 10**6))
+            folder.rename(next(path for path in names if not path.exists()))
+        record = {"process": asdict(Process.current()), "words": words, "outcome": None}
+        study.set_user_attr(REFIT, record)
+    record["outcome"] = "failed"
+    words = [*words, f"hydra.sweep.subdir={BEST}"]
     try:
-        returned_value(result)
-    except UserError as error:
-        raise UserError(
+        with touching(heartbeat):
+            (result,) = application.launcher().launch([words], initial_job_idx=number)
+            returned_value(result)
+        record["outcome"] = "completed"
+    except CompactHydraException as error:
+        raise SearchError(
             f"the best trial's parameters could not be fitted on all training data: {error}"
         ) from error
+    finally:
+        study.set_user_attr(REFIT, record)
 
 
-def _say_best(
-    folder: Path, best: "FrozenTrial", params: Mapping[str, Any], again: str, settings: Settings
-) -> None:
-    where = folder / BEST if (folder / BEST).is_dir() else folder / str(best.number)
+def _say_solutions(folder: Path, queue: TrialQueue, space: Space, settings: Settings) -> None:
+    best = queue.study.best_trials
     _say(
-        f"best {settings.metrics[0]}: {best.value:.6g} (trial {best.number})",
-        *(f"  {key} = {value}" for key, value in params.items()),
-        f"folder: {os.path.relpath(where)}",
-        f"again: {again}",
-    )
-
-
-def _say_solutions(folder: Path, claims: Claims, space: Space, settings: Settings) -> None:
-    best = claims.study.best_trials
-    _say(
-        f"{len(best)} solutions that none beats in every objective; none is run again on all training data"
+        f"{len(best)} solutions that none beats in every objective; "
+        "none is run again on all training data"
     )
     for trial in best:
         values = " ".join(
@@ -192,4 +166,4 @@ def _say_solutions(folder: Path, claims: Claims, space: Space, settings: Setting
 
 def _say(*lines: str) -> None:
     for line in lines:
-        stderr_console().print(line, soft_wrap=True, highlight=False, markup=False)
+        console.print(line, soft_wrap=True, highlight=False, markup=False)

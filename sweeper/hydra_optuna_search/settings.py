@@ -1,18 +1,20 @@
 """What a person may set of a search, checked before anything starts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from enum import Enum
 from functools import partial
 from math import isfinite
 from typing import Any, Literal
 
+from hydra.utils import get_method
 from omegaconf import OmegaConf
 
-from mnist_exp.errors import UserError
+from hydra_optuna_search.errors import SearchError
 
 DIRECTIONS = ("minimize", "maximize")
 PRUNERS = ("none", "median", "hyperband", "wilcoxon")
+LISTS = ("spaces", "only_trials", "not_repeated", "not_compared")
+FUNCTIONS = ("custom_search_space", "report", "estimate")
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Settings:
     default_first: bool
     typed: bool
     spaces: tuple[str, ...]
-    report: bool
+    report: str | None
+    estimate: str | None
     refit: bool
     only_trials: tuple[str, ...]
     not_repeated: tuple[str, ...]
@@ -43,51 +46,68 @@ class Settings:
 
     @classmethod
     def checked(cls, raw: Mapping[str, Any]) -> "Settings":
-        """Make plain values of what Hydra hands over; raises UserError for one out of range."""
-        plain = {key: _plain(value) for key, value in raw.items()}
+        """Make plain values of what Hydra hands over; SearchError for one out of range."""
+        plain: dict[str, Any] = {
+            key: OmegaConf.to_container(value, resolve=True)
+            if OmegaConf.is_config(value)
+            else value
+            for key, value in raw.items()
+        }
         directions = tuple(getattr(item, "name", item) for item in _several(plain.pop("direction")))
-        named = _several(plain.pop("metric"))
-        plain["metrics"] = named or tuple(
+        plain["metrics"] = _several(plain.pop("metric")) or tuple(
             f"value_{i}" if len(directions) > 1 else "value" for i in range(len(directions))
         )
-        plain |= {
-            key: _several(plain[key])
-            for key in ("spaces", "only_trials", "not_repeated", "not_compared")
-        }
+        plain |= {key: _several(plain[key]) for key in LISTS}
         plain["params"] = plain["params"] or {}
         if unknown := set(plain) - {field.name for field in fields(cls)}:
-            raise UserError(
-                f"hydra.sweeper.{min(unknown)}: there is no such key (hydra.sweeper.params holds what is searched)"
-            )
-        if not all(isinstance(group, str) for group in plain["spaces"]):
-            raise UserError(
-                f"spaces={list(plain['spaces'])}: must be names of groups, such as [model, features]"
+            raise SearchError(
+                f"hydra.sweeper.{min(unknown)}: there is no such key "
+                "(hydra.sweeper.params holds what is searched)"
             )
         settings = cls(directions=directions, **plain)
         settings._check()
         return settings
 
     def _check(self) -> None:
+        for key in FUNCTIONS:
+            self.function(key)
+        if not all(isinstance(group, str) for group in self.spaces):
+            raise SearchError(
+                f"spaces={list(self.spaces)}: must be names of groups, such as [model, features]"
+            )
         if set(self.directions) - set(DIRECTIONS) or not self.directions:
-            raise UserError(
-                f"direction={', '.join(map(str, self.directions))}: must be minimize or maximize, or a list"
+            raise SearchError(
+                f"direction={', '.join(map(str, self.directions))}: "
+                "must be minimize or maximize, or a list"
             )
         if len(self.metrics) != len(self.directions):
-            raise UserError(
-                f"{len(self.metrics)} metrics, but {len(self.directions)} directions: each needs one"
+            raise SearchError(
+                f"{len(self.metrics)} metrics, but {len(self.directions)} directions: each needs "
+                "one"
             )
         _whole("n_trials", self.n_trials, optional=self.grid)
         _whole("n_jobs", self.n_jobs)
         if self.pruner not in PRUNERS:
-            raise UserError(f"pruner={self.pruner}: must be one of {', '.join(PRUNERS)}")
+            raise SearchError(f"pruner={self.pruner}: must be one of {', '.join(PRUNERS)}")
         if self.pruner != "none" and len(self.directions) > 1:
-            raise UserError(
-                f"pruner={self.pruner}: a trial with several objectives cannot be pruned; set pruner=none"
+            raise SearchError(
+                f"pruner={self.pruner}: a trial with several objectives cannot be pruned; "
+                "set pruner=none"
             )
         if not _number(self.max_failure_rate) or not 0 <= self.max_failure_rate <= 1:
-            raise UserError(f"max_failure_rate={self.max_failure_rate}: must be from 0 to 1")
+            raise SearchError(f"max_failure_rate={self.max_failure_rate}: must be from 0 to 1")
         if self.timeout is not None and (not _number(self.timeout) or self.timeout <= 0):
-            raise UserError(f"timeout={self.timeout}: must be null or seconds, more than 0")
+            raise SearchError(f"timeout={self.timeout}: must be null or seconds, more than 0")
+
+    def function(self, key: str) -> Callable[..., Any] | None:
+        """The function of the application that a key names, as module.function."""
+        name = getattr(self, key)
+        try:
+            return None if name is None else get_method(name)
+        except (ImportError, ValueError) as error:  # Hydra says it in several lines
+            raise SearchError(
+                f"{key}={name}: there is no such function (module.function)"
+            ) from error
 
     @property
     def grid(self) -> bool:
@@ -102,12 +122,6 @@ class Settings:
         )
 
 
-def _plain(value: Any) -> Any:
-    if OmegaConf.is_config(value):
-        return OmegaConf.to_container(value, resolve=True)
-    return value
-
-
 def _several(value: Any) -> tuple[Any, ...]:
     if value is None:
         return ()
@@ -115,9 +129,9 @@ def _several(value: Any) -> tuple[Any, ...]:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool | Enum) and isfinite(value)
+    return type(value) in (int, float) and isfinite(value)
 
 
 def _whole(key: str, value: Any, optional: bool = False) -> None:
     if not (optional and value is None) and (type(value) is not int or value < 1):
-        raise UserError(f"{key}={value}: must be a whole number, 1 or more")
+        raise SearchError(f"{key}={value}: must be a whole number, 1 or more")

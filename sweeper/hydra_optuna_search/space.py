@@ -1,11 +1,9 @@
-"""From Hydra's sweeps (`choice`, `range`, `interval`) to Optuna's distributions, and back to a
-command line's words.
-"""
+"""Hydra's sweeps (`choice`, `range`, `interval`) as Optuna's distributions, and values as words."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -17,25 +15,27 @@ from hydra.core.override_parser.types import (
     Transformer,
 )
 from omegaconf import DictConfig, OmegaConf
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    check_distribution_compatibility,
+)
+from optuna.trial import Trial
 
-from mnist_exp.errors import UserError
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-    from optuna.trial import Trial
+from hydra_optuna_search.errors import SearchError
 
 _ABSENT = object()
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a categorical's values: as Optuna stores it, as a configuration holds it, as a command
-    line spells it.
-    """
+    """One of a categorical's values, in its three forms."""
 
-    value: Any
-    element: Any
-    word: str
+    value: Any  # as Optuna stores it
+    element: Any  # as a configuration holds it
+    word: str  # as a command line spells it
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Parameter:
 
     key: str  # as an override spells it, with + and @package where there is one
     text: str  # the sweep, as somebody wrote it
-    distribution: "BaseDistribution"
+    distribution: BaseDistribution
     choices: Sequence[Choice] = ()
     branch: str = ""  # where the key has other values there than in another branch
 
@@ -53,10 +53,8 @@ class Parameter:
         """What the study calls it: under one name it takes one kind of values only."""
         return f"{self.key} ({self.branch})" if self.branch else self.key
 
-    def suggest(self, trial: "Trial") -> Any:
+    def suggest(self, trial: Trial) -> Any:
         """Let the study's sampler choose."""
-        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
         match self.distribution:
             case CategoricalDistribution() as d:
                 return trial.suggest_categorical(self.name, d.choices)
@@ -76,20 +74,17 @@ class Parameter:
 
     def stored(self, element: Any) -> Any:
         """A configuration's value as Optuna stores it, or _ABSENT where it lies outside."""
+        is_bool = isinstance(element, bool)
         for choice in self.choices:
-            if choice.element == element and isinstance(choice.element, bool) == isinstance(
-                element, bool
-            ):
+            if choice.element == element and isinstance(choice.element, bool) == is_bool:
                 return choice.value
-        if self.choices or isinstance(element, bool) or not isinstance(element, int | float):
+        if self.choices or is_bool or not isinstance(element, int | float):
             return _ABSENT
         inside = self.distribution._contains(self.distribution.to_internal_repr(element))
         return element if inside else _ABSENT
 
     def values(self) -> list[Any]:
-        """All values, for a grid; raises UserError for an interval."""
-        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
+        """All values, for a grid; SearchError for an interval."""
         match self.distribution:
             case CategoricalDistribution() as d:
                 return list(d.choices)
@@ -99,9 +94,10 @@ class Parameter:
                 count = round((d.high - d.low) / d.step) + 1
                 return [round(d.low + i * d.step, 12) for i in range(count)]
             case _:
-                raise UserError(
-                    f"{self.key}={self.text}: a grid needs values, not an interval; give some on the command line, "
-                    f"such as {self.key}=choice(...) or {self.key}=range(...), or take another search"
+                raise SearchError(
+                    f"{self.key}={self.text}: a grid needs values, not an interval; give some on "
+                    f"the command line, such as {self.key}=choice(...) or {self.key}=range(...), "
+                    "or take another search"
                 )
 
 
@@ -110,8 +106,7 @@ def parse(
     loader: ConfigLoader | None,
     default: Callable[[str], Any] = lambda key: _ABSENT,
 ) -> tuple[dict[str, Parameter], dict[str, str]]:
-    """Split overrides into parameters to search and fixed words, by key; a later word replaces an
-    earlier one.
+    """Split overrides into parameters to search and fixed words, by key; a later word wins.
 
     `default` gives the configuration's value of a key: where that is a whole number, an interval
     with whole bounds means whole numbers.
@@ -131,10 +126,7 @@ def parse(
 
 def parameter(override: Override, whole: bool = False) -> Parameter:
     """Turn one sweep into a parameter; `whole`: whole bounds of an interval mean whole numbers."""
-    from optuna.distributions import CategoricalDistribution
-
-    key = override.get_key_element()
-    text = (override.input_line or "").partition("=")[2]
+    key, text = override.get_key_element(), (override.input_line or "").partition("=")[2]
     sweep = override.value()
     try:
         if isinstance(sweep, IntervalSweep):
@@ -142,16 +134,14 @@ def parameter(override: Override, whole: bool = False) -> Parameter:
         if isinstance(sweep, RangeSweep) and not sweep.shuffle:
             return Parameter(key, text, _range(sweep))
         choices = [_choice(element) for element in override.sweep_iterator()]
-        return Parameter(
-            key, text, CategoricalDistribution([choice.value for choice in choices]), choices
-        )
+        distribution = CategoricalDistribution([choice.value for choice in choices])
+        return Parameter(key, text, distribution, choices)
     except ValueError as error:
-        raise UserError(f"{key}={text}: {error}") from error
+        raise SearchError(f"{key}={text}: {error}") from error
 
 
 def _choice(element: Any) -> Choice:
-    word = Transformer.str(element)
-    plain = _plain(element)
+    word, plain = Transformer.str(element), _plain(element)
     return Choice(word if isinstance(plain, list | dict) else plain, plain, word)
 
 
@@ -165,44 +155,31 @@ def _plain(element: Any) -> Any:
     return element
 
 
-def _range(sweep: RangeSweep) -> "BaseDistribution":
-    """The stop is not a value of it, as everywhere in Hydra (and as in hydra-optuna-sweeper from
-    1.4 on).
-    """
-    from optuna.distributions import FloatDistribution, IntDistribution
-
+def _range(sweep: RangeSweep) -> BaseDistribution:
+    """The stop is not a value of it, as in Hydra (and hydra-optuna-sweeper from 1.4 on)."""
     if sweep.step == 0:
         raise ValueError("the step must not be 0")
     values = sweep.range()
-    if isinstance(values, range):
-        if not values:
-            raise ValueError("there is no value in it")
-        return IntDistribution(
-            min(values[0], values[-1]), max(values[0], values[-1]), step=abs(values.step)
-        )
-    numbers = [float(value) for value in values]
+    numbers = values if isinstance(values, range) else [float(value) for value in values]
     if not numbers:
         raise ValueError("there is no value in it")
-    return FloatDistribution(min(numbers), max(numbers), step=abs(float(sweep.step)))
+    low, high = min(numbers[0], numbers[-1]), max(numbers[0], numbers[-1])
+    if isinstance(values, range):
+        return IntDistribution(int(low), int(high), step=abs(values.step))
+    return FloatDistribution(low, high, step=abs(float(sweep.step)))
 
 
-def _interval(sweep: IntervalSweep, whole: bool) -> "BaseDistribution":
-    from optuna.distributions import FloatDistribution, IntDistribution
-
-    low, high = sweep.start, sweep.end
+def _interval(sweep: IntervalSweep, whole: bool) -> BaseDistribution:
+    low, high, log = sweep.start, sweep.end, "log" in sweep.tags
     if low is None or high is None:
         raise ValueError("both bounds are needed")
-    log = "log" in sweep.tags
-    if (type(low) is int and type(high) is int) or (
-        whole and low == int(low) and high == int(high)
-    ):
+    if type(low) is type(high) is int or (whole and low == int(low) and high == int(high)):
         return IntDistribution(int(low), int(high), log=log)
     return FloatDistribution(low, high, log=log)
 
 
 class Space:
-    """What a search tries: groups first, then what the configuration composed of those choices says
-    of itself.
+    """What a search tries: groups, then what the configuration composed of them says of itself.
 
     A configuration group's YAML may hold a mapping `space`, from its own keys to sweeps; the groups
     in `groups`, and those that are swept, are searched that way. Sweeps and fixed words of the
@@ -222,39 +199,34 @@ class Space:
         for key, parameter in swept.items():
             if "space" in key.split("."):
                 plain = ".".join(part for part in key.split(".") if part != "space")
-                raise UserError(
-                    f"{key}={parameter.text}: to search other values, write {plain}={parameter.text}"
+                raise SearchError(
+                    f"{key}={parameter.text}: to search other values, write "
+                    f"{plain}={parameter.text}"
                 )
         self.choices = {key: parameter for key, parameter in swept.items() if self._is_group(key)}
         self._given = [
             f"{key}={parameter.text}" for key, parameter in swept.items() if key not in self.choices
         ]
-        self.own_groups = (
-            sorted({*groups, *(key.lstrip("+").partition("@")[0] for key in self.choices)})
-            if groups
-            else []
-        )
         self._groups = groups
+        self._searched_groups = sorted({*groups, *map(_group, self.choices)}) if groups else []
         self._known: dict[tuple[str, ...], tuple[dict[str, Parameter], DictConfig]] = {}
 
     def _is_group(self, key: str) -> bool:
-        return not key.startswith("~") and bool(
-            self._loader.get_group_options(key.lstrip("+").partition("@")[0])
-        )
+        return not key.startswith("~") and bool(self._loader.get_group_options(_group(key)))
 
     def parameters(self, choices: Mapping[str, Any]) -> dict[str, Parameter]:
-        """Return the parameters that these choices of groups leave to search; UserError for a key
-        that is not there.
-        """
-        found = self._at(choices)[0]
-        clashing = {key: self._branch(key, choices) for key in found if key in self._clashing}
-        return {key: replace(own, branch=clashing.get(key, "")) for key, own in found.items()}
+        """What these choices of groups leave to search; SearchError for a key that is not there."""
+        parameters = self._at(choices)[0]
+        return {
+            key: replace(parameter, branch=self._branch(key, choices))
+            if key in self._clashing
+            else parameter
+            for key, parameter in parameters.items()
+        }
 
     @cached_property
     def _clashing(self) -> set[str]:
         """Keys that have another kind of values, or other choices, in another branch."""
-        from optuna.distributions import check_distribution_compatibility
-
         first: dict[str, BaseDistribution] = {}
         clashing = set()
         for choices in self.branches():
@@ -268,51 +240,39 @@ class Space:
         return clashing
 
     def _branch(self, key: str, choices: Mapping[str, Any]) -> str:
-        """The choice of the group that a key belongs to, or all choices where it belongs to
-        none.
-        """
+        """The choice of the group that a key belongs to; all choices if it belongs to none."""
         words = {group: f"{group}={value}" for group, value in choices.items()}
-        own = [
-            word
-            for group, word in words.items()
-            if key.startswith(f"{group.lstrip('+').partition('@')[0]}.")
-        ]
-        return " ".join(own or words.values())
+        belonging = [words[group] for group in words if key.startswith(f"{_group(group)}.")]
+        return " ".join(belonging or words.values())
 
     def by_key(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """A trial's parameters under the keys of the configuration."""
-        keys = {
-            own.name: key
-            for key, own in self.parameters({key: params[key] for key in self.choices}).items()
-        }
+        parameters = self.parameters({key: params[key] for key in self.choices})
+        keys = {parameter.name: key for key, parameter in parameters.items()}
         return {keys.get(name, name): value for name, value in params.items()}
 
     def default(self, choices: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the composed configuration's values of the parameters, those of them that the
-        space contains.
-        """
-        cfg = self.config(choices)
+        """The composed configuration's values of the parameters, those that the space contains."""
         values = {
-            own.name: own.stored(_lookup(cfg, key)) for key, own in self.parameters(choices).items()
+            parameter.name: parameter.stored(_lookup(self.config(choices), key))
+            for key, parameter in self.parameters(choices).items()
         }
-        return {
-            **choices,
-            **{name: value for name, value in values.items() if value is not _ABSENT},
-        }
+        inside = {name: value for name, value in values.items() if value is not _ABSENT}
+        return {**choices, **inside}
 
     def check_groups(self) -> None:
-        """UserError for a group asked for that no branch of the configuration has."""
+        """SearchError for a group asked for that no branch of the configuration has."""
         for group in self._groups:
             path = group.replace("/", ".")
             if not any(
                 isinstance(_lookup(self.config(choices), path), dict) for choices in self.branches()
             ):
-                raise UserError(
+                raise SearchError(
                     f"spaces: there is no group at {path} in the configuration, so it has no space"
                 )
 
     def config(self, choices: Mapping[str, Any]) -> DictConfig:
-        """Return the composed configuration of these choices."""
+        """The composed configuration of these choices."""
         return self._at(choices)[1]
 
     def branches(self) -> Iterator[dict[str, Any]]:
@@ -333,19 +293,29 @@ class Space:
         def default(key: str) -> Any:
             return _lookup(cfg, key) if self._typed else _ABSENT
 
-        own = dict(_own_spaces(cfg, self.own_groups))
-        found, stated = parse(
-            [*(f"{key}={text}" for key, text in own.items()), *self._given], self._loader, default
-        )
+        in_yaml: dict[str, str] = {}
+        for group in self._searched_groups:
+            path = group.replace("/", ".")
+            if isinstance(node := _lookup(cfg, path), dict):
+                in_yaml |= _spaces(path, node)
+        words = [f"{key}={text}" for key, text in in_yaml.items()]
+        searched, stated = parse([*words, *self._given], self._loader, default)
         if stated:
-            raise UserError(
-                f"space: {next(iter(stated.values()))} is one value; write choice(...) or interval(...)"
+            raise SearchError(
+                f"space: {next(iter(stated.values()))} is one value; "
+                "write choice(...) or interval(...)"
             )
-        found = {key: parameter for key, parameter in found.items() if key not in self.fixed}
-        for key in found:
+        searched = {key: searched[key] for key in searched if key not in self.fixed}
+        for key in searched:
             if not key.startswith(("+", "~")) and _lookup(cfg, key) is _ABSENT:
-                raise UserError(_unknown(cfg, key, branch, in_yaml=key in own))
-        return found
+                source = "its space names it" if key in in_yaml else "it is to be searched"
+                raise SearchError(_unknown(cfg, key, branch, source))
+        return searched
+
+
+def _group(key: str) -> str:
+    """The configuration group that an override's key names."""
+    return key.lstrip("+").partition("@")[0]
 
 
 def _lookup(cfg: DictConfig, key: str) -> Any:
@@ -357,31 +327,26 @@ def _lookup(cfg: DictConfig, key: str) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def _own_spaces(cfg: DictConfig, groups: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Every `space` in the groups, also in parts of a chain, as full key and sweep."""
-    for group in groups:
-        node = _lookup(cfg, group.replace("/", "."))
-        if isinstance(node, dict):
-            yield from _nested(group.replace("/", "."), node)
-
-
-def _nested(path: str, node: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for key, value in (node.get("space") or {}).items():
-        yield f"{path}.{key}", str(value)
+def _spaces(path: str, node: Mapping[str, Any]) -> dict[str, str]:
+    """Every `space` at or below a node, also in parts of a chain: full key to sweep."""
+    spaces = {f"{path}.{key}": str(value) for key, value in (node.get("space") or {}).items()}
     for key, value in node.items():
         if isinstance(value, dict) and key != "space":
-            yield from _nested(f"{path}.{key}", value)
+            spaces |= _spaces(f"{path}.{key}", value)
+    return spaces
 
 
-def _unknown(cfg: DictConfig, key: str, branch: str, in_yaml: bool) -> str:
+def _unknown(cfg: DictConfig, key: str, branch: str, source: str) -> str:
     group = key.rpartition(".")[0]
     node = _lookup(cfg, group) if group else dict(cfg)
     keys = (
-        [str(found) for found in node if found not in ("space", "_target_")]
+        [str(name) for name in node if name not in ("space", "_target_")]
         if isinstance(node, dict)
         else []
     )
     where = f" with {branch}" if branch else ""
-    source = "its space names it" if in_yaml else "it is to be searched"
     ways = f"\nKeys of {group or 'the configuration'}{where}: {', '.join(keys)}. " if keys else "\n"
-    return f"{key}: {source}, but there is no such key{where}.{ways}Anything else the object takes: +{key}=..."
+    return (
+        f"{key}: {source}, but there is no such key{where}.{ways}"
+        f"Anything else the object takes: +{key}=..."
+    )

@@ -1,4 +1,4 @@
-"""What the tests of the sweeper share: searches in this process, and the application as a process."""
+"""What the tests of the sweeper share: searches in this process and in processes of their own."""
 
 import csv
 import subprocess

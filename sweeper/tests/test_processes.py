@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import pytest
+
 from tests.conftest import APP, SweepFolder
 from tests.test_search import n_trials
 

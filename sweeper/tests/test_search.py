@@ -10,21 +10,20 @@ import pytest
 from hydra.core.plugins import Plugins
 from hydra.errors import CompactHydraException
 from hydra.plugins.sweeper import Sweeper
-from tests.conftest import APP, SweepFolder
 
-from mnist_exp.errors import LaunchRefused, Pruned
-from hydra_optuna_search import report
+from hydra_optuna_search import LaunchRefused, Pruned, report
+from tests.conftest import APP, SweepFolder
 
 
 def n_trials(number):
     return f"hydra.sweeper.n_trials={number}"
 
 
-# -- behaviours of hydra-optuna-sweeper ------------------------------------------------------------------------------
+# -- behaviours of hydra-optuna-sweeper
 
 
 def test_hydra_discovers_the_sweeper():
-    assert "MnistOptunaSweeper" in [
+    assert "OptunaSearchSweeper" in [
         found.__name__ for found in Plugins.instance().discover(Sweeper)
     ]
 
@@ -186,7 +185,7 @@ def test_sys_exit_ends_a_trial_and_not_the_search(sweep):
     assert sweep(*words, job=job).column("state").count("failed") == 1
 
 
-# -- what hydra-optuna-sweeper does not do ---------------------------------------------------------------------------
+# -- what hydra-optuna-sweeper does not do
 
 
 def test_the_same_seed_gives_the_same_trials_and_another_other_ones(sweep):

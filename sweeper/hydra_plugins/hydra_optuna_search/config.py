@@ -12,9 +12,7 @@ from omegaconf import MISSING
 
 @dataclass
 class Sampler:
-    """A sampler of Optuna, made anew for every trial with a seed of its own: a resumed search
-    repeats nothing.
-    """
+    """A sampler of Optuna, made for every trial with its own seed: a resume repeats nothing."""
 
     _target_: str = MISSING
     _partial_: bool = True
@@ -30,8 +28,9 @@ class Random(Sampler):
 
 @dataclass
 class Tpe(Sampler):
-    """Tree-structured Parzen estimator; `group` models each branch of a conditional space alone
-    (null: if it may).
+    """Tree-structured Parzen estimator.
+
+    `group` models each branch of a conditional space alone (null: if it may).
     """
 
     _target_: str = "optuna.samplers.TPESampler"
@@ -68,7 +67,7 @@ class CmaEs(Sampler):
 
 @dataclass
 class Gp(Sampler):
-    """Gaussian process; wants PyTorch."""
+    """Gaussian process; needs PyTorch."""
 
     _target_: str = "optuna.samplers.GPSampler"
     independent_sampler: Any = None
@@ -79,9 +78,7 @@ class Gp(Sampler):
 
 @dataclass
 class Qmc(Sampler):
-    """Quasi-random points, more even than random ones; numbers only, everything else is drawn at
-    random.
-    """
+    """Quasi-random points, more even than random ones; all but numbers is drawn at random."""
 
     _target_: str = "optuna.samplers.QMCSampler"
     qmc_type: str = "sobol"
@@ -111,43 +108,43 @@ class NsgaII(Sampler):
 
 
 @dataclass
-class MnistOptuna:
+class OptunaSearch:
     """The sweeper; the keys down to `custom_search_space` are hydra-optuna-sweeper's."""
 
-    _target_: str = "hydra_plugins.hydra_optuna_search.sweeper.MnistOptunaSweeper"
+    _target_: str = "hydra_plugins.hydra_optuna_search.sweeper.OptunaSearchSweeper"
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe"}])
     sampler: Any = MISSING
     direction: Any = "minimize"  # or a list, one for each objective
-    storage: Any = None  # null: a journal in the sweep folder; else an address that Optuna understands, or *.journal
+    storage: Any = None  # null: a journal in the sweep folder; or *.journal, or Optuna's address
     study_name: str | None = None
     n_trials: int | None = 20  # in total, however often the search is resumed; null (grid): all
     n_jobs: int = 1  # worker processes
     max_failure_rate: float = 0.0
     params: dict[str, Any] = field(default_factory=dict)  # key -> sweep, as on the command line
-    custom_search_space: str | None = None  # dotted name of a function (config, trial)
+    custom_search_space: str | None = None  # module.function (config, trial)
 
     timeout: Any = None  # seconds after which no trial is started
     pruner: str = "none"  # median, hyperband, wilcoxon
     default_first: bool = False  # trial 0 is the configuration as it stands
     typed: bool = False  # an interval over a key that holds a whole number means whole numbers
-    spaces: Any = field(
-        default_factory=list
-    )  # where groups lie in the configuration whose own `space` is searched
-    report: bool = False  # figures and a page in the sweep folder
+    spaces: Any = field(default_factory=list)  # groups whose own `space` is searched
     refit: bool = False  # run the winner once more, as `best/`
     only_trials: list[str] = field(default_factory=list)  # keys that the refit leaves out
-    not_repeated: list[str] = field(
-        default_factory=list
-    )  # keys that the command told for the winner leaves out
-    not_compared: list[str] = field(
-        default_factory=list
-    )  # keys that may differ when a search is resumed
+    not_repeated: list[str] = field(default_factory=list)  # that the winner's command leaves out
+    not_compared: list[str] = field(default_factory=list)  # that may differ when it is resumed
     metric: Any = None  # what the values are called
+    # module.function (folder, study, metrics, again): writes report.html; `again` is the command
+    # that repeats the best trial, or null where several are best
+    report: str | None = None
     plan: bool = False  # print what would be done, and start nothing
+    # module.function (config, n_trials, n_jobs, refit): a sentence on time and disk for the plan
+    estimate: str | None = None
 
 
 _store = ConfigStore.instance().store
-_store(group="hydra/sweeper", name="mnist_optuna", node=MnistOptuna, provider="mnist_exp")
+_store(
+    group="hydra/sweeper", name="mnist_optuna", node=OptunaSearch, provider="hydra_optuna_search"
+)
 for _name, _node in {
     "random": Random,
     "tpe": Tpe,
@@ -157,4 +154,4 @@ for _name, _node in {
     "grid": Grid,
     "nsgaii": NsgaII,
 }.items():
-    _store(group="hydra/sweeper/sampler", name=_name, node=_node, provider="mnist_exp")
+    _store(group="hydra/sweeper/sampler", name=_name, node=_node, provider="hydra_optuna_search")
