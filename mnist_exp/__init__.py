@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from mnist_exp.comparison import compare_runs
     from mnist_exp.runs import Run, find_runs
 
-__version__ = "0.2.0"
+__version__ = "0.1.0"
 __all__ = ["Run", "__version__", "compare_runs", "find_runs"]
 
 _HOMES = {

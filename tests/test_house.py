@@ -1,6 +1,7 @@
 """The rooms keep their order: imports go one way, private files stay private, few know Hydra."""
 
 import ast
+import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -95,6 +96,6 @@ def test_what_is_public_is_documented_with_an_example(name):
 
 
 def test_the_version_is_the_same_everywhere():
-    number = mnist_exp.__version__
+    number = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"version: {number}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"## [{number}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
