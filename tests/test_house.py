@@ -1,6 +1,7 @@
 """The rooms keep their order: imports go one way, private files stay private, few know Hydra."""
 
 import ast
+import re
 import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -99,3 +100,9 @@ def test_the_version_is_the_same_everywhere():
     number = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"version: {number}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"## [{number}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_what_the_maps_name_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:mnist_exp|sweeper|conf)/[\w./]*)`", text)
+    assert {path for path in paths if not (ROOT / path).exists()} == {"conf/local/default.yaml"}
