@@ -105,4 +105,5 @@ def test_the_version_is_the_same_everywhere():
 def test_what_the_maps_name_is_there():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     paths = re.findall(r"`((?:mnist_exp|sweeper|conf)/[\w./]*)`", text)
-    assert {path for path in paths if not (ROOT / path).exists()} == {"conf/local/default.yaml"}
+    missing = {path for path in paths if not (ROOT / path).exists()}
+    assert missing <= {"conf/local/default.yaml"}  # a user's own
