@@ -14,6 +14,7 @@ from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from hydra_optuna_search import Pruned
 from mnist_exp.config import CONF, MISTAKES, build, explain
 from mnist_exp.launch import launched
 
@@ -39,24 +40,21 @@ def job(cfg: DictConfig) -> float | list[float]:
     folder = Path(hydra_config.runtime.output_dir)
     single = hydra_config.mode == RunMode.RUN
     run = Run(folder) if single else claim_job(folder)
-    pruned: tuple[type[BaseException], ...] = ()
-    score: float | list[float]
-    if searching := not single and cfg.get("search") is not None:
-        from hydra_optuna_search import Pruned
-        from mnist_exp.trial import run_trial
-
-        pruned = (Pruned,)
+    searching = not single and cfg.get("search") is not None
     try:
-        with run.recording(*pruned), marked_when_stuck(partial(run.finish, "interrupted")):
-            score = run_trial(cfg, run, started) if searching else _train(cfg, run, started, single)
+        with run.recording(Pruned), marked_when_stuck(partial(run.finish, "interrupted")):
+            if searching:
+                from mnist_exp.trial import run_trial
+
+                return run_trial(cfg, run, started)
+            score = _train(cfg, run, started, single)
     except MISTAKES as error:
-        if single:  # its message is the last thing that the command says
+        if single:  # its message is the last thing that the command prints
             raise
         message = explain(error)
         log.error("failed: %s", message)  # noqa: TRY400  (a mistake, not a defect)
         raise CompactHydraException(message) from error  # a sweeper tells it without its type
-    if not searching:
-        point_latest(Path(cfg.outputs), run)
+    point_latest(Path(cfg.outputs), run)
     return score
 
 

@@ -7,21 +7,23 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from joblib import Memory
 from omegaconf import DictConfig, OmegaConf
+from sklearn.model_selection import StratifiedKFold
 
+from hydra_optuna_search.pruning import current_reporter
+from mnist_exp.config import Experiment, build
+from mnist_exp.data import Dataset, Split
 from mnist_exp.errors import UserError
+from mnist_exp.evaluation import Metrics, Predictions
+from mnist_exp.experiment import Interim, Outcome, summarize
+from mnist_exp.process import Stages
+from mnist_exp.report.record import record, record_trial
 from mnist_exp.runs import Run, find_runs
-
-if TYPE_CHECKING:
-    from joblib import Memory
-
-    from mnist_exp.config import Experiment
-    from mnist_exp.data import Dataset
-    from mnist_exp.experiment import Interim, Outcome
-    from mnist_exp.process import Stages
 
 VALIDATION_SHARE = 6  # a search sets a sixth of the training data aside
 TIMES = (
@@ -41,8 +43,6 @@ LIGHT = (".npz", ".json", ".yaml", ".log")  # a trial's files: no model, no pict
 
 def metrics_of(cfg: DictConfig) -> list[str]:
     """The metrics that a search is for; UserError for one that is unknown or of the test set."""
-    from mnist_exp.evaluation import Metrics
-
     wanted = cfg.search.metric
     names = list(wanted) if OmegaConf.is_list(wanted) else [wanted]
     if not names:
@@ -104,8 +104,6 @@ def prepare(config: DictConfig) -> list[str]:
 
 
 def _sixth(config: DictConfig) -> int:
-    from mnist_exp.config import build
-
     experiment = build(config)
     size = experiment.sizes["train_size"]
     if type(size) is not int:
@@ -115,10 +113,6 @@ def _sixth(config: DictConfig) -> int:
 
 def run_trial(cfg: DictConfig, run: Run, started: float) -> float | list[float]:
     """Fit and score one configuration of a search; returns the value of its metric, or of each."""
-    from mnist_exp.config import build
-    from mnist_exp.process import Stages
-    from mnist_exp.report.record import record, record_trial
-
     names = metrics_of(cfg)
     experiment = build(cfg)
     stages = Stages(bars=False)
@@ -147,20 +141,18 @@ def _pick(metrics: Mapping[str, Any], name: str) -> float:
 
 def _validate(
     cfg: DictConfig,
-    experiment: "Experiment",
-    dataset: "Dataset",
+    experiment: Experiment,
+    dataset: Dataset,
     name: str,
-    stages: "Stages",
-    memory: "Memory",
-) -> "Outcome":
+    stages: Stages,
+    memory: Memory,
+) -> Outcome:
     """Fit once, reporting on the way what a pruner may judge by."""
-    from hydra_optuna_search.pruning import current_reporter
-
     reporter = current_reporter()
     if reporter is None:
         return experiment.run(dataset, stages, memory, None)
 
-    def on_interim(interim: "Interim") -> None:
+    def on_interim(interim: Interim) -> None:
         value = _pick({"val": interim.metrics}, name)
         reporter.stage(interim.stage, interim.share, value, interim.seconds)
 
@@ -169,15 +161,13 @@ def _validate(
 
 def _cross_validate(
     cfg: DictConfig,
-    experiment: "Experiment",
-    dataset: "Dataset",
+    experiment: Experiment,
+    dataset: Dataset,
     name: str,
-    stages: "Stages",
-    memory: "Memory",
-) -> "Outcome":
+    stages: Stages,
+    memory: Memory,
+) -> Outcome:
     """Fit once for each fold on the others; every training image is predicted unseen."""
-    from hydra_optuna_search.pruning import current_reporter
-
     reporter, folds = current_reporter(), cfg.search.folds
     outcomes, scores = [], []
     seconds: dict[str, float] = {}
@@ -193,13 +183,8 @@ def _cross_validate(
     return join_folds(outcomes, dataset, experiment.seed)
 
 
-def split_folds(dataset: "Dataset", folds: int, split_seed: int) -> Iterator["Dataset"]:
+def split_folds(dataset: Dataset, folds: int, split_seed: int) -> Iterator[Dataset]:
     """Yield a dataset for each fold, stratified: it validates on the fold, trains on the others."""
-    import numpy as np
-    from sklearn.model_selection import StratifiedKFold
-
-    from mnist_exp.data import Dataset, Split
-
     train = dataset.train
     parts = StratifiedKFold(folds, shuffle=True, random_state=split_seed)
     for rows in parts.split(np.zeros(len(train)), train.labels):
@@ -207,13 +192,8 @@ def split_folds(dataset: "Dataset", folds: int, split_seed: int) -> Iterator["Da
         yield Dataset(dataset.name, dataset.classes, rest, fold, None)
 
 
-def join_folds(outcomes: "Sequence[Outcome]", dataset: "Dataset", seed: int) -> "Outcome":
+def join_folds(outcomes: Sequence[Outcome], dataset: Dataset, seed: int) -> Outcome:
     """One outcome of all folds' predictions, in the order of the training images."""
-    import numpy as np
-
-    from mnist_exp.evaluation import Predictions
-    from mnist_exp.experiment import summarize
-
     parts = [outcome.predictions["val"] for outcome in outcomes]
     order = np.argsort(np.concatenate([part.index for part in parts]), kind="stable")
     arrays: dict[str, Any] = {

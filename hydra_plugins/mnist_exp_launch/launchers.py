@@ -1,7 +1,6 @@
 """The classes that Hydra finds; the launchers behind them come with extras, imported when used."""
 
 import subprocess
-from abc import abstractmethod
 from collections.abc import Sequence
 from importlib.util import find_spec
 from shutil import which
@@ -10,6 +9,7 @@ from typing import Any, ClassVar
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
+from hydra.utils import get_class
 from omegaconf import DictConfig
 
 from mnist_exp.errors import UserError
@@ -20,19 +20,16 @@ class _ExtraLauncher(Launcher):
 
     name: ClassVar[str]  # of the extra, and in conf/launcher
     needs: ClassVar[str]  # the plugin that the extra brings
+    behind: ClassVar[str]  # the launcher that does the work
 
     def __init__(self, **parameters: Any) -> None:
         self._parameters = parameters
-
-    @abstractmethod
-    def _make(self) -> Launcher:
-        """Make the launcher behind this one."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Make the launcher behind this one."""
-        self._launcher = self._make()
+        self._launcher: Launcher = get_class(self.behind)(**self._parameters)
         self._launcher.setup(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -54,11 +51,7 @@ class MnistJoblibLauncher(_ExtraLauncher):
     """Runs the jobs of a grid on processes of this machine."""
 
     name, needs = "joblib", "hydra_joblib_launcher"
-
-    def _make(self) -> Launcher:
-        from hydra_plugins.mnist_exp_launch._joblib import Processes
-
-        return Processes(**self._parameters)
+    behind = "hydra_plugins.mnist_exp_launch._joblib.Processes"
 
     @classmethod
     def check(cls, launcher: DictConfig, search: DictConfig | None) -> None:
@@ -80,11 +73,7 @@ class MnistSlurmLauncher(_ExtraLauncher):
     """Runs each job as a job of Slurm."""
 
     name, needs = "slurm", "hydra_submitit_launcher"
-
-    def _make(self) -> Launcher:
-        from hydra_plugins.mnist_exp_launch._slurm import Jobs
-
-        return Jobs(**self._parameters)
+    behind = "hydra_plugins.mnist_exp_launch._slurm.Jobs"
 
     @classmethod
     def check(cls, launcher: DictConfig, search: DictConfig | None) -> None:

@@ -38,7 +38,7 @@ def open_database(address: str, patient: bool) -> BaseStorage:
     began, clashes = time.monotonic(), 0
     while True:
         try:
-            return PatientStorage(get_storage(_connect(address)), without_password(address))
+            return PatientStorage(get_storage(_connect(address)), address)
         except OperationalError:
             if not patient or time.monotonic() > began + PATIENCE_SECONDS:
                 raise
@@ -71,28 +71,26 @@ def _connect(address: str) -> BaseStorage:
 
 
 def password_in(address: str) -> str | None:
-    """The part of an address that holds a password, as it is written there; None if none does."""
-    before, at, _ = address.partition("://")[2].rpartition("@")
+    """The password in an address, as it is written there; None if there is none."""
+    credentials = address.partition("://")[2].rpartition("@")[0]
     try:
         url = make_url(address)
     except (ArgumentError, ValueError):
-        return before or None
+        return credentials or None
     if url.password is not None:
-        return f":{before.partition(':')[2]}{at}"
-    return f"password={url.query['password']}" if "password" in url.query else None
+        return credentials.partition(":")[2] or None
+    return address.partition("password=")[2].partition("&")[0] or None
 
 
-def without_password(address: str) -> str:
-    """The address as it may be shown."""
+def without_password(text: str, address: str) -> str:
+    """A text that may hold an address, or what its driver says of it, as it may be shown."""
     secret = password_in(address)
-    return address.replace(secret, ":***@" if secret[0] == ":" else "***") if secret else address
+    return text.replace(secret, "***") if secret else text
 
 
-def short_cause(error: Exception, address: str | None = None) -> str:
-    """The first line of what a driver says, without the address's password."""
-    line = str(error.__cause__ or error).strip().splitlines()[0]
-    secret = address and password_in(address)
-    return line.replace(secret.strip(":@"), "***") if secret else line
+def short_cause(error: Exception) -> str:
+    """The first line of what went wrong in a driver."""
+    return str(error.__cause__ or error).strip().partition("\n")[0]
 
 
 def _delegating(name: str) -> Callable[..., Any]:
@@ -118,8 +116,8 @@ _Delegating: Any = type(
 class PatientStorage(_Delegating):  # type: ignore[misc]
     """A storage that waits for its server, in one place instead of at each call."""
 
-    def __init__(self, storage: BaseStorage, name: str) -> None:
-        self._storage, self._name = storage, name
+    def __init__(self, storage: BaseStorage, address: str) -> None:
+        self._storage, self._address = storage, address
 
     def ask(self, name: str, *arguments: Any, **keywords: Any) -> Any:
         """Call a method of the storage, again and again while the server does not answer."""
@@ -134,14 +132,14 @@ class PatientStorage(_Delegating):  # type: ignore[misc]
                     raise
                 return True  # the server had done it before its answer was lost
             except (StorageInternalError, DBAPIError) as error:
-                cause = short_cause(error)
+                name = without_password(self._address, self._address)
+                cause = without_password(short_cause(error), self._address)
                 if deadline is None:
                     deadline = time.monotonic() + PATIENCE_SECONDS
                     message = "%s does not answer (%s); trying for %.0f s"
-                    log.warning(message, self._name, cause, PATIENCE_SECONDS)
+                    log.warning(message, name, cause, PATIENCE_SECONDS)
                 elif time.monotonic() > deadline:
                     raise SearchError(
-                        f"storage={self._name} has not answered for {PATIENCE_SECONDS:.0f} s: "
-                        f"{cause}"
+                        f"storage={name} has not answered for {PATIENCE_SECONDS:.0f} s: {cause}"
                     ) from error
                 time.sleep(RETRY_SECONDS)

@@ -62,10 +62,6 @@ def _run(task: Task, space: Space) -> None:
             progress.show()
             check_failures(queue.trials(), settings, task.n_trials)
 
-        def recover() -> None:
-            with queue.lock, quiet():
-                queue.recover()
-
         try:
             going_on = True
             while going_on:
@@ -73,7 +69,7 @@ def _run(task: Task, space: Space) -> None:
                     task.worker(queue).work(task.until, look, lambda: True)
                 else:
                     supervised = replace(task, supervisor=Process.current())
-                    run_processes(supervised, settings.n_jobs, look, recover)
+                    run_processes(supervised, settings.n_jobs, look, queue.recover)
                 look()
                 going_on = queue.left_by_others(task.until, look)
         finally:
@@ -118,8 +114,8 @@ def _refuse_password(config: DictConfig, storage: Any) -> None:
         return
     from hydra_optuna_search.database import password_in
 
-    secret = password_in(storage)
-    if secret and secret in OmegaConf.to_yaml(config, resolve=False):
+    secret, text = password_in(storage), OmegaConf.to_yaml(config, resolve=False)
+    if secret and (f":{secret}@" in text or f"password={secret}" in text):
         raise SearchError(
             "the storage's address holds a password, which would be recorded with every trial: "
             "set an environment variable to the address and write storage='${oc.env:MY_VARIABLE}'"

@@ -10,61 +10,43 @@ from hydra.utils import get_method
 from omegaconf import OmegaConf
 
 from hydra_optuna_search.errors import SearchError
+from hydra_plugins.hydra_optuna_search.config import OptunaSearch
 
 DIRECTIONS = ("minimize", "maximize")
 PRUNERS = ("none", "median", "hyperband", "wilcoxon")
-LISTS = ("spaces", "only_trials", "not_repeated", "not_compared")
 FUNCTIONS = ("custom_search_space", "report", "estimate")
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The keys of `hydra.sweeper`, as plain values; the plugin's config.py says what each means."""
+@dataclass
+class Settings(OptunaSearch):
+    """The keys of `hydra.sweeper` as plain values."""
 
-    sampler: Any
-    directions: tuple[Literal["minimize", "maximize"], ...]
-    metrics: tuple[str, ...]
-    storage: Any
-    study_name: str | None
-    n_trials: int | None
-    n_jobs: int
-    max_failure_rate: float
-    params: Mapping[str, Any]
-    custom_search_space: str | None
-    timeout: float | None
-    pruner: str
-    default_first: bool
-    typed: bool
-    spaces: tuple[str, ...]
-    report: str | None
-    estimate: str | None
-    refit: bool
-    only_trials: tuple[str, ...]
-    not_repeated: tuple[str, ...]
-    not_compared: tuple[str, ...]
-    plan: bool
+    directions: tuple[Literal["minimize", "maximize"], ...] = ()
+    metrics: tuple[str, ...] = ()
 
     @classmethod
     def checked(cls, raw: Mapping[str, Any]) -> "Settings":
         """Make plain values of what Hydra hands over; SearchError for one out of range."""
+        if unknown := set(raw) - {field.name for field in fields(OptunaSearch)}:
+            raise SearchError(
+                f"hydra.sweeper.{min(unknown)}: there is no such key "
+                "(hydra.sweeper.params holds what is searched)"
+            )
         plain: dict[str, Any] = {
             key: OmegaConf.to_container(value, resolve=True)
             if OmegaConf.is_config(value)
             else value
             for key, value in raw.items()
         }
-        directions = tuple(getattr(item, "name", item) for item in _several(plain.pop("direction")))
-        plain["metrics"] = _several(plain.pop("metric")) or tuple(
-            f"value_{i}" if len(directions) > 1 else "value" for i in range(len(directions))
+        settings = cls(**plain)
+        settings.spaces = _several(settings.spaces)
+        settings.directions = tuple(
+            getattr(item, "name", item) for item in _several(settings.direction)
         )
-        plain |= {key: _several(plain[key]) for key in LISTS}
-        plain["params"] = plain["params"] or {}
-        if unknown := set(plain) - {field.name for field in fields(cls)}:
-            raise SearchError(
-                f"hydra.sweeper.{min(unknown)}: there is no such key "
-                "(hydra.sweeper.params holds what is searched)"
-            )
-        settings = cls(directions=directions, **plain)
+        n_values = len(settings.directions)
+        settings.metrics = _several(settings.metric) or (
+            ("value",) if n_values == 1 else tuple(f"value_{i}" for i in range(n_values))
+        )
         settings._check()
         return settings
 

@@ -37,29 +37,27 @@ def open_storage(address: Any, folder: Path, patient: bool = False) -> BaseStora
         return address
     if not isinstance(address, str | None):
         raise SearchError(f"storage={address!r}: must be null, an address, or a storage of Optuna")
-    if address is None or "://" not in address:
-        path = folder / JOURNAL if address is None else Path(address)
-        try:
-            return _journal(path)
-        except Exception as error:  # a file that is no journal raises any
-            cause = str(error).partition("\n")[0]
-            raise SearchError(f"storage={path} cannot be opened: {cause}") from error
-    if not address.startswith("sqlite") and address.count("@") > 1:
+    name = str(folder / JOURNAL if address is None else address)
+    if "://" in name and not name.startswith("sqlite") and name.count("@") > 1:
         # what follows the first would be taken for the host
         raise SearchError(
             "the storage's address has more than one @: write @ in a user's name or a password "
             "as %40"
         )
-    from hydra_optuna_search.database import open_database, short_cause, without_password
-
     try:
+        if "://" not in name:
+            return _journal(Path(name))
+        from hydra_optuna_search.database import open_database
+
         with quiet():
-            return open_database(address, patient)
+            return open_database(name, patient)
     except SearchError:
         raise
-    except Exception as error:  # each database driver has its own
-        name, cause = without_password(address), short_cause(error, address)
-        raise SearchError(f"storage={name} cannot be opened: {cause}") from error
+    except Exception as error:  # each driver has its own, and a file that is no journal raises any
+        from hydra_optuna_search.database import short_cause, without_password
+
+        message = f"storage={name} cannot be opened: {short_cause(error)}"
+        raise SearchError(without_password(message, name)) from error
 
 
 class _SystemLock:

@@ -74,7 +74,7 @@ class TrialQueue:
     def next(self) -> Trial | None:
         """Begin a trial, one of a dead process first; None if the budget is spent."""
         with self.lock, quiet():
-            self.recover()
+            self._recover()
             trials = self.trials()
             begun = sum(trial.state.name == "RUNNING" or finished(trial) for trial in trials)
             if begun >= self.n_trials:
@@ -86,7 +86,11 @@ class TrialQueue:
             return trial
 
     def recover(self) -> None:
-        """Have the trials of dead processes run again; call this under the lock."""
+        """Have the trials of dead processes run again."""
+        with self.lock, quiet():
+            self._recover()
+
+    def _recover(self) -> None:
         for trial in self.trials():
             if trial.state.name == "RUNNING" and self._abandoned(trial):
                 self._close(trial)
@@ -103,8 +107,7 @@ class TrialQueue:
     def left_by_others(self, until: float | None, look: Callable[[], None]) -> bool:
         """Wait while other processes run the last trials; whether one of them left its trial."""
         while until is None or time.time() < until:
-            with self.lock, quiet():
-                self.recover()
+            self.recover()
             trials = self.trials()
             running = [trial for trial in trials if trial.state.name == "RUNNING"]
             if sum(map(finished, trials)) + len(running) < self.n_trials:

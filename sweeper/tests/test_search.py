@@ -337,7 +337,7 @@ MISTAKES = {
     "hydra.sweeper.pruner=sharp": "pruner=sharp.*median",
     "hydra.sweeper.direction=up": "direction=up",
     "hydra.sweeper.max_failure_rate=2": "max_failure_rate=2",
-    "hydra.sweeper.storage='sqlite:////no/such/folder/study.db'": "storage=sqlite.*cannot be opened",
+    "hydra.sweeper.storage='sqlite:////no/such/folder.db'": "storage=sqlite.*cannot be opened",
     "hydra.sweeper.storage='nonsense://x'": "storage=nonsense.*cannot be opened",
     "hydra.sweeper.storage='postgresql://me:secret@host/db'": "password.*environment",
 }
