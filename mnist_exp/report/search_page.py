@@ -28,7 +28,7 @@ def write_report(folder: Path, study: "Study", metrics: Sequence[str], again: st
 
     `again` is the command that repeats the best trial.
     """
-    from mnist_exp.search.watch import state_word
+    from hydra_optuna_search.progress import state_word
 
     pictures = [(name, title, png(figure)) for name, title, figure in figures(study, metrics)]
     for name, _, picture in pictures:
@@ -133,7 +133,7 @@ def history_figure(
 def _importances(study: "Study") -> dict[str, float]:
     from optuna.importance import get_param_importances
 
-    from mnist_exp.search.study import quiet
+    from hydra_optuna_search.study import quiet
 
     sign = -1 if study.directions[0].name == "MAXIMIZE" else 1
     target = None if len(study.directions) == 1 else (lambda trial: sign * trial.values[0])
@@ -277,7 +277,7 @@ def pareto_figure(study: "Study", metrics: Sequence[str]) -> "Figure":
 
 def pruning_figure(complete: "Sequence[FrozenTrial]", pruned: "Sequence[FrozenTrial]") -> "Figure":
     """Seconds spent, and those that the pruned trials would have taken at the pace they had."""
-    from mnist_exp.search.reporting import SAVED
+    from hydra_optuna_search.pruning import SAVED
 
     figure, axes = _axes(8, 1.9, xlabel="seconds")
     spent, lost = (

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import psutil
 
-from mnist_exp.errors import Pruned, UserError
+from mnist_exp.errors import UserError
 from mnist_exp.process import write_json, write_new
 from mnist_exp.runs._reading import read_text
 
@@ -99,8 +99,8 @@ class Lifetime:
         write_json(self._status_path, asdict(self.status) | ending)
 
     @contextmanager
-    def recording(self) -> Iterator[Self]:
-        """Touch the status while the body runs, and write how it ended."""
+    def recording(self, *pruned: type[BaseException]) -> Iterator[Self]:
+        """Touch the status while the body runs, and write how it ended; `pruned` are ends of it."""
         stop = threading.Event()
         heartbeat = threading.Thread(target=self._beat, args=(stop,), daemon=True, name="heartbeat")
         heartbeat.start()
@@ -109,7 +109,7 @@ class Lifetime:
         except KeyboardInterrupt:
             self.finish("interrupted", "stopped by a signal")
             raise
-        except Pruned as reason:
+        except pruned as reason:
             self.finish("pruned", str(reason))
             raise
         except BaseException as error:
