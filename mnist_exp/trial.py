@@ -100,15 +100,11 @@ def prepare(config: DictConfig) -> list[str]:
         )
     if search.folds is not None or config.dataset.val_size is not None:
         return []
-    return [f"dataset.val_size={_sixth(config)}"]
-
-
-def _sixth(config: DictConfig) -> int:
     experiment = build(config)
     size = experiment.sizes["train_size"]
     if type(size) is not int:
         size = len(experiment.source.part("train", experiment.sizes["split_seed"])[1])
-    return max(1, size // VALIDATION_SHARE)
+    return [f"dataset.val_size={max(1, size // VALIDATION_SHARE)}"]
 
 
 def run_trial(cfg: DictConfig, run: Run, started: float) -> float | list[float]:
