@@ -119,7 +119,7 @@ class PatientStorage(_Delegating):  # type: ignore[misc]
     def __init__(self, storage: BaseStorage, address: str) -> None:
         self._storage, self._address = storage, address
 
-    def ask(self, name: str, *arguments: Any, **keywords: Any) -> Any:
+    def ask(self, name: str, /, *arguments: Any, **keywords: Any) -> Any:
         """Call a method of the storage, again and again while the server does not answer."""
         deadline = None
         while True:
