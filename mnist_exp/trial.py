@@ -77,10 +77,21 @@ def prepare(config: DictConfig) -> list[str]:
             for name in names
         ]
         search.direction = directions if len(directions) > 1 else directions[0]
-    if search.folds is not None and (type(search.folds) is not int or search.folds < 2):
-        raise UserError(f"search.folds={search.folds}: must be null or a whole number, 2 or more")
-    if search.keep not in ("light", "all"):
-        raise UserError(f"search.keep={search.keep}: must be light or all")
+    mistakes = {
+        f"search.folds={search.folds}: must be null or a whole number, 2 or more": not (
+            search.folds is None or (type(search.folds) is int and search.folds >= 2)
+        ),
+        f"search.keep={search.keep}: must be light or all": search.keep not in ("light", "all"),
+        "search.pruner=wilcoxon compares fold with fold, and fewer than 5 cannot tell: "
+        "set search.folds=5, or take median or hyperband": (
+            search.pruner == "wilcoxon" and search.folds in (None, 2, 3, 4)
+        ),
+        f"search.pruner={search.pruner}: {names[0]} is known at the end of a trial only; "
+        "set pruner=none": search.pruner != "none" and not names[0].startswith("val."),
+    }
+    for message, is_wrong in mistakes.items():
+        if is_wrong:
+            raise UserError(message)
     for override in OverridesParser.create().parse_overrides(list(config.hydra.overrides.task)):
         key = override.get_key_element().lstrip("+")
         if override.is_sweep_override() and key in ("dataset", *DIFFERENT_IMAGES):
@@ -88,27 +99,13 @@ def prepare(config: DictConfig) -> list[str]:
                 f"{key}: a search over it would compare scores on different images; "
                 "search each on its own"
             )
-    if search.pruner == "wilcoxon" and (search.folds or 0) < 5:
-        raise UserError(
-            "search.pruner=wilcoxon compares fold with fold, and fewer than 5 cannot tell: "
-            "set search.folds=5, or take median or hyperband"
-        )
-    if search.pruner != "none" and not names[0].startswith("val."):
-        raise UserError(
-            f"search.pruner={search.pruner}: {names[0]} is known at the end of a trial only; "
-            "set pruner=none"
-        )
     if search.folds is not None or config.dataset.val_size is not None:
         return []
-    return [f"dataset.val_size={_sixth(config)}"]
-
-
-def _sixth(config: DictConfig) -> int:
     experiment = build(config)
     size = experiment.sizes["train_size"]
     if type(size) is not int:
         size = len(experiment.source.part("train", experiment.sizes["split_seed"])[1])
-    return max(1, size // VALIDATION_SHARE)
+    return [f"dataset.val_size={max(1, size // VALIDATION_SHARE)}"]
 
 
 def run_trial(cfg: DictConfig, run: Run, started: float) -> float | list[float]:

@@ -119,7 +119,7 @@ class PatientStorage(_Delegating):  # type: ignore[misc]
     def __init__(self, storage: BaseStorage, address: str) -> None:
         self._storage, self._address = storage, address
 
-    def ask(self, name: str, *arguments: Any, **keywords: Any) -> Any:
+    def ask(self, name: str, /, *arguments: Any, **keywords: Any) -> Any:
         """Call a method of the storage, again and again while the server does not answer."""
         deadline = None
         while True:
@@ -132,14 +132,14 @@ class PatientStorage(_Delegating):  # type: ignore[misc]
                     raise
                 return True  # the server had done it before its answer was lost
             except (StorageInternalError, DBAPIError) as error:
-                name = without_password(self._address, self._address)
+                server = without_password(self._address, self._address)
                 cause = without_password(short_cause(error), self._address)
                 if deadline is None:
                     deadline = time.monotonic() + PATIENCE_SECONDS
                     message = "%s does not answer (%s); trying for %.0f s"
-                    log.warning(message, name, cause, PATIENCE_SECONDS)
+                    log.warning(message, server, cause, PATIENCE_SECONDS)
                 elif time.monotonic() > deadline:
                     raise SearchError(
-                        f"storage={name} has not answered for {PATIENCE_SECONDS:.0f} s: {cause}"
+                        f"storage={server} has not answered for {PATIENCE_SECONDS:.0f} s: {cause}"
                     ) from error
                 time.sleep(RETRY_SECONDS)

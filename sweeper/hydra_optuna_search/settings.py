@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from hydra_optuna_search.errors import SearchError
 from hydra_plugins.hydra_optuna_search.config import OptunaSearch
 
-DIRECTIONS = ("minimize", "maximize")
+DIRECTIONS = {"minimize", "maximize"}
 PRUNERS = ("none", "median", "hyperband", "wilcoxon")
 FUNCTIONS = ("custom_search_space", "report", "estimate")
 
@@ -51,35 +51,36 @@ class Settings(OptunaSearch):
         return settings
 
     def _check(self) -> None:
+        n_trials_wrong = not (self.grid and self.n_trials is None) and not _is_count(self.n_trials)
+        n_values, rate = len(self.directions), self.max_failure_rate
+        groups_wrong = not all(isinstance(group, str) for group in self.spaces)
+        mistakes = {
+            f"spaces={list(self.spaces)}: must be names of groups, such as "
+            "[model, features]": groups_wrong,
+            f"direction={', '.join(map(str, self.directions))}: must be minimize or maximize, "
+            "or a list": not self.directions or not set(self.directions) <= DIRECTIONS,
+            f"{len(self.metrics)} metrics, but {n_values} directions: each needs one": (
+                len(self.metrics) != n_values
+            ),
+            f"n_trials={self.n_trials}: must be a whole number, 1 or more": n_trials_wrong,
+            f"n_jobs={self.n_jobs}: must be a whole number, 1 or more": not _is_count(self.n_jobs),
+            f"pruner={self.pruner}: must be one of {', '.join(PRUNERS)}": (
+                self.pruner not in PRUNERS
+            ),
+            f"pruner={self.pruner}: a trial with several objectives cannot be pruned; "
+            "set pruner=none": self.pruner != "none" and n_values > 1,
+            f"max_failure_rate={rate}: must be from 0 to 1": not (
+                _is_number(rate) and 0 <= rate <= 1
+            ),
+            f"timeout={self.timeout}: must be null or seconds, more than 0": not (
+                self.timeout is None or (_is_number(self.timeout) and self.timeout > 0)
+            ),
+        }
+        for message, is_wrong in mistakes.items():
+            if is_wrong:
+                raise SearchError(message)
         for key in FUNCTIONS:
             self.function(key)
-        if not all(isinstance(group, str) for group in self.spaces):
-            raise SearchError(
-                f"spaces={list(self.spaces)}: must be names of groups, such as [model, features]"
-            )
-        if set(self.directions) - set(DIRECTIONS) or not self.directions:
-            raise SearchError(
-                f"direction={', '.join(map(str, self.directions))}: "
-                "must be minimize or maximize, or a list"
-            )
-        if len(self.metrics) != len(self.directions):
-            raise SearchError(
-                f"{len(self.metrics)} metrics, but {len(self.directions)} directions: each needs "
-                "one"
-            )
-        _whole("n_trials", self.n_trials, optional=self.grid)
-        _whole("n_jobs", self.n_jobs)
-        if self.pruner not in PRUNERS:
-            raise SearchError(f"pruner={self.pruner}: must be one of {', '.join(PRUNERS)}")
-        if self.pruner != "none" and len(self.directions) > 1:
-            raise SearchError(
-                f"pruner={self.pruner}: a trial with several objectives cannot be pruned; "
-                "set pruner=none"
-            )
-        if not _number(self.max_failure_rate) or not 0 <= self.max_failure_rate <= 1:
-            raise SearchError(f"max_failure_rate={self.max_failure_rate}: must be from 0 to 1")
-        if self.timeout is not None and (not _number(self.timeout) or self.timeout <= 0):
-            raise SearchError(f"timeout={self.timeout}: must be null or seconds, more than 0")
 
     def function(self, key: str) -> Callable[..., Any] | None:
         """The function of the application that a key names, as module.function."""
@@ -110,10 +111,9 @@ def _several(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
 
 
-def _number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and isfinite(value)
 
 
-def _whole(key: str, value: Any, optional: bool = False) -> None:
-    if not (optional and value is None) and (type(value) is not int or value < 1):
-        raise SearchError(f"{key}={value}: must be a whole number, 1 or more")
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 1

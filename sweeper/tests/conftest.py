@@ -35,6 +35,10 @@ class SweepFolder:
         return [row[name] for row in self.rows]
 
 
+def n_trials(number):
+    return f"hydra.sweeper.n_trials={number}"
+
+
 def square(cfg):
     return float(cfg.x) ** 2 + float(cfg.y) ** 2
 

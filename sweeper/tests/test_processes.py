@@ -9,8 +9,7 @@ import time
 
 import pytest
 
-from tests.conftest import APP, SweepFolder
-from tests.test_search import n_trials
+from tests.conftest import APP, SweepFolder, n_trials
 
 
 def wait(process):

@@ -12,12 +12,7 @@ from hydra.errors import CompactHydraException
 from hydra.plugins.sweeper import Sweeper
 
 from hydra_optuna_search import LaunchRefused, Pruned, report
-from tests.conftest import APP, SweepFolder
-
-
-def n_trials(number):
-    return f"hydra.sweeper.n_trials={number}"
-
+from tests.conftest import APP, SweepFolder, n_trials
 
 # -- behaviours of hydra-optuna-sweeper
 

@@ -20,13 +20,6 @@ class Sampler:
 
 
 @dataclass
-class Random(Sampler):
-    """Independent draws."""
-
-    _target_: str = "optuna.samplers.RandomSampler"
-
-
-@dataclass
 class Tpe(Sampler):
     """Tree-structured Parzen estimator.
 
@@ -89,13 +82,6 @@ class Qmc(Sampler):
 
 
 @dataclass
-class Grid(Sampler):
-    """Every combination of discrete values."""
-
-    _target_: str = "optuna.samplers.GridSampler"
-
-
-@dataclass
 class NsgaII(Sampler):
     """Genetic algorithm for several objectives."""
 
@@ -146,12 +132,12 @@ _store(
     group="hydra/sweeper", name="mnist_optuna", node=OptunaSearch, provider="hydra_optuna_search"
 )
 for _name, _node in {
-    "random": Random,
+    "random": Sampler("optuna.samplers.RandomSampler"),  # independent draws
     "tpe": Tpe,
     "cmaes": CmaEs,
     "gp": Gp,
     "qmc": Qmc,
-    "grid": Grid,
+    "grid": Sampler("optuna.samplers.GridSampler"),  # every combination of values
     "nsgaii": NsgaII,
 }.items():
     _store(group="hydra/sweeper/sampler", name=_name, node=_node, provider="hydra_optuna_search")
