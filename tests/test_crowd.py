@@ -7,8 +7,9 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import trained
 from PIL import Image, ImageDraw, ImageFont
+
+from conftest import trained
 
 CLIENTS, SECONDS = 16, 15
 

@@ -19,11 +19,11 @@ from subprocess import Popen
 
 import numpy as np
 import pytest
-from conftest import trained
 from gradio_client import Client, handle_file
 from PIL import Image, ImageDraw
 from playwright.sync_api import expect
 
+from conftest import trained
 from mnist_exp.app.feedback import Feedback
 from mnist_exp.app.loaded_runs import LoadedRuns
 from mnist_exp.app.pictures import HEIGHT, WIDTH, as_drawing, drawing_ink
