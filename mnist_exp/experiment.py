@@ -303,13 +303,13 @@ def _fit(
     """A function of its own so that the training matrix is gone before the model is written."""
     train, val = dataset.train, dataset.val
     prepared = computed_once(memory, prepare, ["train", "n_jobs", "stages"])(
-        train.sha256, augment, features, seed, train, n_jobs, Stages()
+        train.sha256, augment, features, seed, train, n_jobs, Stages(watcher=stages.watcher)
     )
     stages.seconds |= prepared.seconds
     on_stage = None
     if on_interim is not None and val is not None:
         X_val = _val_features(val, prepared.features, memory, n_jobs)
-        on_stage = _judging(on_interim, estimator, X_val, val, len(dataset.classes), n_jobs)
+        on_stage = _judging(on_interim, estimator, X_val, val, len(dataset.classes), n_jobs, stages)
     shape = "{:,} x {:,}".format(*prepared.X.shape)
     with stages("fit", shape) as advance, _refusals_named("model"):
         models.fit(estimator, prepared.X, prepared.y, advance, on_stage)
@@ -323,6 +323,7 @@ def _judging(
     val: Split,
     n_classes: int,
     n_jobs: int,
+    stages: Stages,
 ) -> models.OnStage:
     """Return a function that evaluates the half-fitted estimator on the validation split."""
     began = time.perf_counter()
@@ -332,6 +333,8 @@ def _judging(
         if hasattr(half_fitted, "n_jobs"):
             half_fitted.set_params(n_jobs=1)
         metrics = _metrics(_predict(half_fitted, X, val, n_jobs), n_classes)
+        if stages.watcher:
+            stages.watcher("fit", share, metrics)
         on_interim(Interim(stage, share, time.perf_counter() - began, metrics))
 
     return judge

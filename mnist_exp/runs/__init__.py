@@ -4,6 +4,7 @@ from mnist_exp.runs._addresses import current_targets
 from mnist_exp.runs._claim import claim_folder, claim_job, claim_run, claim_sweep, enter_search
 from mnist_exp.runs._find import find_runs, open_run, point_latest
 from mnist_exp.runs._html import html_table
+from mnist_exp.runs._progress import Progress
 from mnist_exp.runs._reading import parse_yaml
 from mnist_exp.runs._run import LabelCache, Run, SplitName
 from mnist_exp.runs._status import STALE_SECONDS, alive, make_folder, redact
@@ -12,6 +13,7 @@ from mnist_exp.runs._test_reads import count_test_reads, note_test_read
 __all__ = [
     "STALE_SECONDS",
     "LabelCache",
+    "Progress",
     "Run",
     "SplitName",
     "alive",
