@@ -35,9 +35,13 @@ def test_it_says_stage_share_seconds_and_the_validation_metrics(tmp_path):
 
 
 def test_a_run_that_fails_leaves_how_far_it_was(tmp_path):
-    with pytest.raises(ValueError, match="no luck"), Progress(tmp_path) as progress:
-        progress.show("fit", 0.75)
-        raise ValueError("no luck")
+    def fail():
+        with Progress(tmp_path) as progress:
+            progress.show("fit", 0.75)
+            raise ValueError("no luck")
+
+    with pytest.raises(ValueError, match="no luck"):
+        fail()
     assert read(tmp_path)["share"] == 0.75
 
 
