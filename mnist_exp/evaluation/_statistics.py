@@ -6,6 +6,7 @@ from functools import cache
 from math import ceil, log2, sqrt
 
 import numpy as np
+import scipy  # it imports scipy.special on first use
 from numpy.typing import ArrayLike, NDArray
 
 LEVEL = 0.95
@@ -52,9 +53,7 @@ def wilson(hits: int, n: int, level: float = LEVEL) -> Interval:
     >>> print(f"{interval.low:.4f} to {interval.high:.4f}")
     0.9665 to 0.9732
     """
-    from scipy.special import ndtri
-
-    z = float(ndtri((1 + level) / 2))
+    z = float(scipy.special.ndtri((1 + level) / 2))
     share = hits / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
@@ -90,10 +89,8 @@ def mean_interval(
     >>> print(f"{interval.low:.3f} to {interval.high:.3f}")
     0.967 to 0.977
     """
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(len(values) - 1, (1 + level) / 2)) * _standard_error(values, step, overlap)
-    mean = float(values.mean())
+    t = float(scipy.special.stdtrit(len(values) - 1, (1 + level) / 2))
+    mean, half = float(values.mean()), t * _standard_error(values, step, overlap)
     return Interval(mean - half, mean + half, level, "t")
 
 
@@ -169,10 +166,8 @@ def mcnemar(fixed: ArrayLike, broke: ArrayLike) -> NDArray[np.float64]:
     >>> mcnemar([80, 5], [40, 5]).round(5)
     array([3.3e-04, 1.0e+00])
     """
-    from scipy.special import bdtr
-
     fixed, broke = np.asarray(fixed), np.asarray(broke)
-    tail = bdtr(np.minimum(fixed, broke).astype(np.float64), fixed + broke, 0.5)
+    tail = scipy.special.bdtr(np.minimum(fixed, broke).astype(np.float64), fixed + broke, 0.5)
     return np.asarray(np.minimum(1.0, 2 * tail))
 
 
@@ -199,10 +194,8 @@ def holm(p: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
     """
     values = np.asarray(p, dtype=np.float64)
     order = np.argsort(values, kind="stable")
-    stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
-    adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum(1.0, stepped)
-    return adjusted
+    adjusted = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    return np.asarray(np.minimum(1.0, adjusted)[np.argsort(order)])
 
 
 def difference_interval(fixed: int, broke: int, n: int, level: float = LEVEL) -> Interval:
@@ -239,12 +232,10 @@ def difference_interval(fixed: int, broke: int, n: int, level: float = LEVEL) ->
 
 def _agresti_min(fixed: int, broke: int, n: int, level: float) -> Interval:
     """Wald's interval after half an image is added to each cell of the 2x2 table."""
-    from scipy.special import ndtri
-
     total = n + 2
     centre = (fixed - broke) / total
-    z, spread = float(ndtri((1 + level) / 2)), sqrt((fixed + broke + 1) / total - centre * centre)
-    half = z * spread / sqrt(total)
+    spread = sqrt((fixed + broke + 1) / total - centre * centre)
+    half = float(scipy.special.ndtri((1 + level) / 2)) * spread / sqrt(total)
     return Interval(max(-1.0, centre - half), min(1.0, centre + half), level, "agresti-min")
 
 
@@ -360,9 +351,7 @@ def detectable_difference(
     >>> round(detectable_difference(120, 10_000), 4)
     0.0031
     """
-    from scipy.special import ndtri
-
-    z_alpha, z_power = float(ndtri(1 - alpha / 2)), float(ndtri(power))
+    z_alpha, z_power = scipy.special.ndtri([1 - alpha / 2, power]).tolist()
     root = sqrt(max(0.0, n + z_power**2 - z_alpha**2))
     difference = sqrt(discordant / n) * (z_alpha * sqrt(n) + z_power * root) / (n + z_power**2)
     fewest = ceil(log2(2 / alpha))
@@ -405,10 +394,8 @@ def seeds_needed(
 @cache
 def _effects_found(alpha: float, power: float, overlap: float) -> NDArray[np.float64]:
     """The mean, in standard deviations, that 2, 3, 4 ... seeds would find."""
-    from scipy.special import stdtrit
-
     seeds = np.arange(2, MOST_SEEDS + 1)
-    quantiles = stdtrit(seeds - 1, 1 - alpha / 2) + stdtrit(seeds - 1, power)
+    quantiles = scipy.special.stdtrit(seeds - 1, [[1 - alpha / 2], [power]]).sum(axis=0)
     return np.asarray(quantiles * np.sqrt(1 / seeds + overlap))
 
 
@@ -434,9 +421,7 @@ def paired_t(
     >>> round(paired_t(np.array([0.2, 0.3, 0.4])), 4)
     0.0351
     """
-    from scipy.special import stdtr
-
     mean, error = float(differences.mean()), _standard_error(differences, step, overlap)
     if error == 0:
         return 1.0 if mean == 0 else 0.0
-    return float(2 * stdtr(len(differences) - 1, -abs(mean) / error))
+    return float(2 * scipy.special.stdtr(len(differences) - 1, -abs(mean) / error))

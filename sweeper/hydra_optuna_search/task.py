@@ -36,12 +36,20 @@ class Application:
     context: HydraContext
     function: TaskFunction
     config: DictConfig
-    which: tuple[str, ...]  # the options that name the configuration, such as --config-name
 
     @property
     def folder(self) -> Path:
         """The sweep folder."""
         return Path(str(self.config.hydra.sweep.dir)).absolute()
+
+    @property
+    def which(self) -> tuple[str, ...]:
+        """The options that name the configuration, such as --config-name."""
+        return tuple(
+            word
+            for before, word in pairwise(("", *sys.argv[1:]))
+            if word.partition("=")[0] in WHICH_CONFIG or before in WHICH_CONFIG
+        )
 
     @property
     def command(self) -> list[str]:
@@ -59,15 +67,6 @@ class Application:
         return Plugins.instance().instantiate_launcher(
             config=self.config, hydra_context=self.context, task_function=self.function
         )
-
-
-def which_configuration(arguments: Sequence[str]) -> tuple[str, ...]:
-    """The options of Hydra's own that choose the configuration."""
-    return tuple(
-        word
-        for before, word in pairwise(("", *arguments))
-        if word.partition("=")[0] in WHICH_CONFIG or before in WHICH_CONFIG
-    )
 
 
 @dataclass(frozen=True)

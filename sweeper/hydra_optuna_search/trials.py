@@ -74,7 +74,7 @@ class TrialQueue:
     def next(self) -> Trial | None:
         """Begin a trial, one of a dead process first; None if the budget is spent."""
         with self.lock, quiet():
-            self._recover()
+            self.recover()
             trials = self.trials()
             begun = sum(trial.state.name == "RUNNING" or finished(trial) for trial in trials)
             if begun >= self.n_trials:
@@ -87,22 +87,19 @@ class TrialQueue:
 
     def recover(self) -> None:
         """Have the trials of dead processes run again."""
-        with self.lock, quiet():
-            self._recover()
-
-    def _recover(self) -> None:
-        for trial in self.trials():
-            if trial.state.name == "RUNNING" and self._abandoned(trial):
-                self._close(trial)
-        if self._heart:
-            fail_stale_trials(self.study)
-        trials = self.trials()
-        repeated = {trial.user_attrs.get(REPEATS) for trial in trials}
-        for trial in trials:
-            if killed(trial) and trial.number not in repeated:
-                params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-                attempt = trial.user_attrs.get(ATTEMPT, 1) + _killed_alone(trial)
-                self.study.enqueue_trial(params, {REPEATS: trial.number, ATTEMPT: attempt})
+        with self.lock, quiet():  # which this process may hold already
+            for trial in self.trials():
+                if trial.state.name == "RUNNING" and self._abandoned(trial):
+                    self._close(trial)
+            if self._heart:
+                fail_stale_trials(self.study)
+            trials = self.trials()
+            repeated = {trial.user_attrs.get(REPEATS) for trial in trials}
+            for trial in trials:
+                if killed(trial) and trial.number not in repeated:
+                    params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+                    attempt = trial.user_attrs.get(ATTEMPT, 1) + _killed_alone(trial)
+                    self.study.enqueue_trial(params, {REPEATS: trial.number, ATTEMPT: attempt})
 
     def left_by_others(self, until: float | None, look: Callable[[], None]) -> bool:
         """Wait while other processes run the last trials; whether one of them left its trial."""

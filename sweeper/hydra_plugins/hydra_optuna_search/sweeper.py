@@ -1,6 +1,5 @@
 """The class that Hydra finds; what does the work is imported only when a search runs."""
 
-import sys
 from typing import Any
 
 from hydra.plugins.sweeper import Sweeper
@@ -18,10 +17,9 @@ class OptunaSearchSweeper(Sweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Keep what a trial needs."""
-        from hydra_optuna_search.task import Application, which_configuration
+        from hydra_optuna_search.task import Application
 
-        which = which_configuration(sys.argv[1:])
-        self.application = Application(hydra_context, task_function, config, which)
+        self.application = Application(hydra_context, task_function, config)
 
     def sweep(self, arguments: list[str]) -> None:
         """Search until the budget is spent."""
