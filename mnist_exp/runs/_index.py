@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 VERSION = 1  # of what the entries hold
 FILE = f"runs-{VERSION}.sqlite"
-SETTLED_NS = 2 * 10**9  # a file that changed so lately may change again within one tick of its clock
+SETTLED_NS = 2 * 10**9  # a younger file may change again within one tick of its clock
 PATIENCE_SECONDS = 5
 LONGEST_UNUSED_DAYS = 90
 AT_ONCE = 500  # keys in one question; SQLite takes 999 and more
@@ -86,7 +86,9 @@ class Index:
                 today = int(time.time()) // _DAY
                 mark = "UPDATE entries SET used = ? WHERE key = ? AND used < ?"
                 # Once a week is enough to keep what is in use, and most readings write nothing.
-                old = connection.execute("SELECT 1 FROM entries WHERE used < ? LIMIT 1", [today - 7])
+                old = connection.execute(
+                    "SELECT 1 FROM entries WHERE used < ? LIMIT 1", [today - 7]
+                )
                 if old.fetchone():
                     with connection:
                         connection.executemany(mark, [(today, key, today - 7) for key in entries])
