@@ -109,7 +109,7 @@ class Board:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters |= {"duration": table.duration, "moment": table.moment}
+        self._templates.filters["brief"] = table.brief
         self._templates.globals |= {"cell": table.cell, "path": _path}
 
     # -- pages -----------------------------------------------------------------------------------

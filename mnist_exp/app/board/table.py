@@ -35,6 +35,7 @@ MORE_COLUMNS = {
 ALL_COLUMNS = COLUMNS | MORE_COLUMNS
 SORTABLE = ("run", *(key for key in ALL_COLUMNS if key not in ("changes", "stages")))
 GROUPS = {"bytes": "model", "n_train": "data", "fit_s": "time", "predict_us_per_image": "time"}
+LONGEST_VALUE = 60  # letters
 FEWEST_ROWS, MOST_ROWS = 100, 5_000
 PLACES = ("outputs", "data_dir", "cache_dir", "cache_gb", "search")  # they make no other result
 _WORD = re.compile(r"([^\s=<>]+)(<=|>=|=|<|>)(\S+)|(\S+)")
@@ -94,8 +95,8 @@ class Table:
 
     folders: Folders
     _version: int = -1
-    _changes: dict[str, dict[str, str]] = field(default_factory=dict)
-    _families: dict[str | None, tuple[Any, dict[str, dict[str, str]]]] = field(default_factory=dict)
+    _changes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _families: dict[str | None, tuple[Any, dict[str, dict[str, Any]]]] = field(default_factory=dict)
 
     def rows(self, view: View) -> list[dict[str, Any]]:
         """Every run that passes the filter, in order."""
@@ -188,7 +189,7 @@ class Table:
                 tuple((e.name, *e.config.values(), *e.choices.values()) for e in entries)
             )
             if self._families[sweep][0] != signature:
-                self._families[sweep] = signature, differences(entries)
+                self._families[sweep] = signature, _family(entries)
         self._changes = {
             name: changes
             for _, family in self._families.values()
@@ -218,14 +219,31 @@ class Table:
         )
 
 
-def differences(entries: Sequence[Entry]) -> dict[str, dict[str, str]]:
+def _family(entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
+    """What siblings differ in; a search's winner is told by the keys of its trials."""
+    changes = differences(entries)
+    best = [entry.name for entry in entries if entry.sweep is not None and _is_best(entry)]
+    keys = {key for name, config in changes.items() if name not in best for key in config}
+    if keys and best:
+        without = differences([entry for entry in entries if entry.name not in best])
+        keys = {key for config in without.values() for key in config} or keys
+        for name in changes:
+            changes[name] = {key: v for key, v in changes[name].items() if key in keys}
+    return changes
+
+
+def _is_best(entry: Entry) -> bool:
+    return re.fullmatch(r"best(-\d+)?", entry.name.rpartition("/")[2]) is not None
+
+
+def differences(entries: Sequence[Entry]) -> dict[str, dict[str, Any]]:
     """By run, the keys in which its configuration differs from those of its siblings.
 
     Where siblings chose another object, a group's option says so, and only those that chose the
     same one are held against each other: that a forest has no learning rate is no news.
     """
     flat = {entry.name: _flat(entry) for entry in entries}
-    changes: dict[str, dict[str, str]] = {entry.name: {} for entry in entries}
+    changes: dict[str, dict[str, Any]] = {entry.name: {} for entry in entries}
     sections = dict.fromkeys(key for sections in flat.values() for key in sections)
     for section in sections:
         parts = {name: sections.get(section, NOTHING) for name, sections in flat.items()}
@@ -238,7 +256,7 @@ def _differ(
     section: str,
     parts: Mapping[str, Mapping[str, Any]],
     entries: Sequence[Entry],
-    changes: dict[str, dict[str, str]],
+    changes: dict[str, dict[str, Any]],
 ) -> None:
     target = f"{section}.{TARGET}"
     kinds: dict[Any, list[Entry]] = {}
@@ -259,7 +277,7 @@ def _differ(
             seen.update(repr(part.get(key, missing)) for part in distinct.values())
         varied = [key for key, seen in values.items() if len(seen) > 1 and key != target]
         words = {
-            number: {key: describe_value(part[key]) for key in varied if key in part}
+            number: {key: part[key] for key in varied if key in part}
             for number, part in distinct.items()
         }
         for entry in alike:
@@ -277,7 +295,22 @@ def _flat(entry: Entry) -> dict[str, Mapping[str, Any]]:
 @lru_cache(maxsize=1 << 16)
 def flat_section(section: str, text: str) -> Mapping[str, Any]:
     """A section of a configuration as flat keys; the same object for the same text."""
-    return flat_config({section: json.loads(text)})
+    return flat_config({section: _with_short_lists(json.loads(text))})
+
+
+def _with_short_lists(value: Any) -> Any:
+    """Lists of numbers and words as the command line has them, not key by key."""
+    if isinstance(value, dict):
+        return {key: _with_short_lists(part) for key, part in value.items()}
+    if isinstance(value, list) and not any(isinstance(part, dict | list) for part in value):
+        return f"[{','.join(map(describe_value, value))}]"
+    return value
+
+
+def brief(value: Any) -> str:
+    """A configuration's value in few letters."""
+    text = f"{value:.4g}" if isinstance(value, float) else describe_value(value)
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
 
 
 def values_of(entry: Entry, key: str) -> Iterable[Any]:
@@ -361,7 +394,7 @@ def cell(row: Mapping[str, Any], key: str) -> str:
         case "started":
             return moment(row["started"])
         case "changes":
-            return " ".join(f"{name}={value}" for name, value in row["config"].items())
+            return " ".join(f"{name}={brief(value)}" for name, value in row["config"].items())
         case "stages":
             return ", ".join(f"{name} {duration(s)}" for name, s in row["stages"].items())
         case "host" | "state":

@@ -23,6 +23,8 @@ COLOURS = {
 }
 SHOWN = ("state", "accuracy", "changes", "seconds", "bytes", "started")
 LOOK_SECONDS = 1.0
+PIPED_WIDTH = 200  # columns, where no terminal says how many there are
+WIDE = 130  # columns of a terminal that has room for every column
 
 
 def show(folders: Folders, condition: str, sort: str, watch: bool) -> None:
@@ -30,24 +32,27 @@ def show(folders: Folders, condition: str, sort: str, watch: bool) -> None:
     if sort.removeprefix("-") not in ("", *SORTABLE):
         raise UserError(f"--sort {sort}: must be one of {', '.join(SORTABLE)}, or -COLUMN")
     console, table = Console(), Table(folders)
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
     view = View.parse({"filter": condition, "sort": sort, "limit": "99999"})
     folders.refresh()
     if not watch:
-        console.print(_draw(table, view, None))
+        console.print(_draw(table, view, console.width, None))
         return
     with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
         while True:
             folders.refresh()
-            live.update(_draw(table, view, max(console.height - 6, 3)), refresh=True)
+            live.update(_draw(table, view, console.width, max(console.height - 6, 3)), refresh=True)
             time.sleep(max(LOOK_SECONDS, 25 * folders.cost))
 
 
-def _draw(table: Table, view: View, height: int | None) -> RenderableType:
+def _draw(table: Table, view: View, width: int, height: int | None) -> RenderableType:
+    columns = SHOWN if width >= WIDE else SHOWN[:3]
     rows = table.rows(view)
     shown = rows if height is None else rows[:height]
     drawn = RichTable(box=None, header_style="bold", pad_edge=False)
     drawn.add_column("run", overflow="fold")
-    for key in SHOWN:
+    for key in columns:
         right = key in ("seconds", "bytes")
         drawn.add_column(
             COLUMNS[key],
@@ -56,7 +61,7 @@ def _draw(table: Table, view: View, height: int | None) -> RenderableType:
             no_wrap=key != "changes",
         )
     for row in shown:
-        cells = [Text(printable(cell(row, key))) for key in SHOWN]
+        cells = [Text(printable(cell(row, key))) for key in columns]
         cells[0] = Text(_state(row), COLOURS.get(row["state"], ""))
         if row["message"]:
             cells[2] = Text(" ".join(filter(None, (cells[2].plain, row["message"]))))
