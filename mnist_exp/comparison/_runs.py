@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mnist_exp.comparison._candidates import RunPredictions
 from mnist_exp.comparison._changes import TARGET, text
-from mnist_exp.comparison._difference import Difference
-from mnist_exp.comparison._predictions import RunPredictions
+from mnist_exp.comparison._evidence import Difference
 from mnist_exp.errors import UserError
 from mnist_exp.evaluation import Interval
 from mnist_exp.runs import Run

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import get_args
 
 from mnist_exp.comparison._compare import Comparison
-from mnist_exp.comparison._difference import Difference, Verdict
+from mnist_exp.comparison._evidence import FEW_SEEDS, SPLIT_SEED, Difference, Group, Verdict
 from mnist_exp.comparison._runs import ComparedRun
-from mnist_exp.comparison._seeds import FEW_SEEDS, SPLIT_SEED, Group
 from mnist_exp.evaluation import Interval
 
 
