@@ -22,10 +22,15 @@ from mnist_exp.evaluation import (
 )
 from mnist_exp.experiment import run_experiment
 from mnist_exp.features import Pixels
+from mnist_exp.report.parts import (
+    COLUMNS,
+    capacity,
+    class_figures,
+    confusion_cells,
+    sprite_sheet,
+)
 from mnist_exp.report.record import record
 from mnist_exp.report.run_page import explain_test, rerun_command
-from mnist_exp.report.sprites import COLUMNS, capacity, sprite_sheet
-from mnist_exp.report.tables import class_figures, confusion_cells
 from mnist_exp.runs import Run, count_test_reads, note_test_read
 
 SECONDS = {"load": 0.1, "augment": 0.0, "features": 0.1, "fit": 1.0, "evaluate": 0.1}
