@@ -55,19 +55,8 @@ def run(digits, tmp_path_factory):
 
 
 @pytest.fixture
-def page(run, chromium):
-    page = chromium.new_page(viewport={"width": 390, "height": 800})
-    problems = []
-    page.on("console", lambda message: problems.append(message.text))
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on(
-        "request",
-        lambda request: problems.append(request.url) if request.url.startswith("http") else None,
-    )
-    page.goto((run.path / "report.html").as_uri())
-    yield page
-    page.close()
-    assert problems == []
+def page(run, open_page):
+    return open_page(run.path / "report.html")
 
 
 def pixels(page, run, position):
