@@ -1,7 +1,7 @@
 """The runs that a visitor may choose from: listed under one folder, never found by a path sent."""
 
 import threading
-from collections import OrderedDict
+from functools import lru_cache
 from pathlib import Path
 
 from mnist_exp.errors import UserError
@@ -19,18 +19,21 @@ class LoadedRuns:
     def __init__(self, root: Path, first: Run | None = None) -> None:
         self.root = root
         self.first = first  # named on the command line, perhaps outside of the folder
-        self._readers: OrderedDict[str, Reader] = OrderedDict()
+        self._load = lru_cache(MAX_LOADED)(self._read)
         self._lock = threading.Lock()
 
     def listed(self) -> dict[str, Run]:
         """Name to run, the newest first; a symbolic link does not lead out of the folder."""
         root = self.root.resolve()
-        candidates = [
-            run
-            for run in find_runs(self.root)
-            if run.has_model and run.model_path.resolve().is_relative_to(root)
-        ]
-        candidates.sort(key=lambda run: run.model_path.stat().st_mtime, reverse=True)
+        candidates = sorted(
+            (
+                run
+                for run in find_runs(self.root)
+                if run.has_model and run.model_path.resolve().is_relative_to(root)
+            ),
+            key=lambda run: run.model_path.stat().st_mtime,
+            reverse=True,
+        )
         runs = {
             run.path.relative_to(self.root).as_posix(): run
             for run in candidates[:MAX_LISTED]
@@ -49,17 +52,14 @@ class LoadedRuns:
 
     def reader(self, name: object) -> Reader:
         """The model of a listed run; UserError for any other name."""
-        name = name if isinstance(name, str) else ""
-        with self._lock:
-            if name not in self._readers:
-                run = self.listed().get(name)
-                if run is None:
-                    raise UserError("choose one of the runs listed")
-                self._readers[name] = Reader(run)
-            self._readers.move_to_end(name)
-            if len(self._readers) > MAX_LOADED:
-                self._readers.popitem(last=False)
-            return self._readers[name]
+        with self._lock:  # loaded once, however many threads ask
+            return self._load(name if isinstance(name, str) else "")
+
+    def _read(self, name: str) -> Reader:
+        run = self.listed().get(name)
+        if run is None:
+            raise UserError("choose one of the runs listed")
+        return Reader(run)
 
 
 def _is_completed(run: Run) -> bool:
