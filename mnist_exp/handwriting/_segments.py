@@ -38,9 +38,8 @@ def split_digits(ink: Ink) -> list[Ink]:
     """
     labels, _ = scipy.ndimage.label(ink > 0, np.ones((3, 3)))
     weight = np.bincount(labels.ravel(), ink.ravel())[1:]
-    speck = min(
-        SPECK * weight.sum(), weight.max(initial=0) - 1
-    )  # among a thousand dots none is a speck
+    # Among a thousand dots none is a speck.
+    speck = min(SPECK * weight.sum(), weight.max(initial=0) - 1)
     parts: list[_Part] = [
         (range(rows.start, rows.stop), range(columns.start, columns.stop), {label})
         for label, (rows, columns) in enumerate(scipy.ndimage.find_objects(labels), 1)

@@ -76,10 +76,8 @@ class Answer:
     def as_json(self, name: str) -> dict[str, Any]:
         """Return the object that `predict --json` prints for the picture of that name."""
         shown = "label", "probabilities", "scores", "reason"
-        content = {"image": name} | {key: getattr(self, key) for key in shown}
-        if self.digits:
-            content["digits"] = [digit.as_json(name) for digit in self.digits]
-        return content
+        digits = {"digits": [digit.as_json(name) for digit in self.digits]} if self.digits else {}
+        return {"image": name} | {key: getattr(self, key) for key in shown} | digits
 
 
 class Reader:
