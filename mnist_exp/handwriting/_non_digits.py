@@ -57,8 +57,8 @@ def _letter(rng: np.random.Generator) -> Image.Image:
     slant, width = rng.uniform(-0.25, 0.25), rng.uniform(0.7, 1.3)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ np.array([[1 / width, slant], [0, 1]])
-    shift = middle - matrix @ middle  # the centre stays where it is
-    terms = tuple(np.column_stack([matrix, shift]).ravel())
+    # The centre stays where it is.
+    terms = tuple(np.column_stack([matrix, middle - matrix @ middle]).ravel())
     return image.transform(image.size, Image.Transform.AFFINE, terms, Image.Resampling.BILINEAR)
 
 

@@ -86,10 +86,9 @@ class Neighbours:
         if shapes != fitting or self.images.ndim != 3:
             raise ValueError("its arrays do not fit together")
         kinds = "".join(array.dtype.kind for array in arrays[1:])
-        if not n or self.images.dtype != np.uint8 or kinds != "ifffff":
-            raise ValueError("its arrays are of other types, or empty")
-        if self.labels.min() < 0 or not (self.limits > 0).all():
-            raise ValueError("its labels or limits are impossible")
+        is_of_types = n and self.images.dtype == np.uint8 and kinds == "ifffff"
+        if not is_of_types or self.labels.min() < 0 or not (self.limits > 0).all():
+            raise ValueError("its arrays are empty, or their types or values are impossible")
         if _features(self.images[:1]).shape[1] != d:
             raise ValueError("its features are those of another version")
 
