@@ -2,12 +2,14 @@
 
 import difflib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hydra.errors import CompactHydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
+from platformdirs import user_cache_dir
 
 from mnist_exp.errors import UserError
 
@@ -30,15 +32,11 @@ def _cpus() -> int:
     return cpus()
 
 
-def _user_cache() -> str:
-    from platformdirs import user_cache_dir
-
-    return str(user_cache_dir("mnist_exp", appauthor=False))
-
-
 # Recorded as `${cpus:}` rather than as a number: a run repeated elsewhere uses the cpus there.
 OmegaConf.register_new_resolver("cpus", _cpus, replace=True)
-OmegaConf.register_new_resolver("user_cache", _user_cache, replace=True)
+OmegaConf.register_new_resolver(
+    "user_cache", partial(user_cache_dir, "mnist_exp", appauthor=False), replace=True
+)
 
 
 def compose(words: Sequence[str]) -> DictConfig:

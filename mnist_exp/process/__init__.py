@@ -2,7 +2,6 @@
 
 from mnist_exp.process._blocks import Float32, Scratch, bilinear, blend, block_size, run_blocks
 from mnist_exp.process._cache import cache_errors_named, computed_once
-from mnist_exp.process._cpus import cpus, divided, forget_share
 from mnist_exp.process._files import (
     link_atomic,
     write_atomic,
@@ -11,8 +10,15 @@ from mnist_exp.process._files import (
     write_new,
     write_text,
 )
-from mnist_exp.process._interrupt import Terminated, marked_when_stuck, raise_on_sigterm
 from mnist_exp.process._progress import LogFile, Stages, progress_bar, stderr_console
+from mnist_exp.process._system import (
+    Terminated,
+    cpus,
+    divided,
+    forget_share,
+    marked_when_stuck,
+    raise_on_sigterm,
+)
 
 __all__ = [
     "Float32",
