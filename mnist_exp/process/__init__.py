@@ -1,8 +1,9 @@
 """What a process does besides its work: cpus, signals, progress, files, caches, threads."""
 
 from mnist_exp.process._blocks import Float32, Scratch, bilinear, blend, block_size, run_blocks
-from mnist_exp.process._cache import cache_errors_named, computed_once
 from mnist_exp.process._files import (
+    cache_errors_named,
+    computed_once,
     link_atomic,
     write_atomic,
     write_bytes,
