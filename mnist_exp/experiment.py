@@ -343,8 +343,11 @@ def _predict(model: Any, inputs: NDArray[Any], split: Split, n_jobs: int) -> Pre
 
 
 def _metrics(predictions: Predictions, n_classes: int) -> dict[str, float]:
-    metrics = asdict(compute_metrics(predictions, n_classes))
-    return {name: value for name, value in metrics.items() if value is not None}
+    return {
+        name: value
+        for name, value in asdict(compute_metrics(predictions, n_classes)).items()
+        if value is not None
+    }
 
 
 def compute_intervals(predictions: Predictions, n_classes: int, seed: int) -> dict[str, Interval]:

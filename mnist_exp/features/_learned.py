@@ -231,8 +231,7 @@ def _spherical_k_means(points: Float32, k: int, rng: np.random.Generator) -> Flo
         nearest = np.abs(similar).argmax(axis=1)
         similar[np.arange(k) != nearest[:, None]] = 0
         atoms += points.T @ similar
-    directions: Float32 = atoms / np.linalg.norm(atoms, axis=0)
-    return directions
+    return np.asarray(atoms / np.linalg.norm(atoms, axis=0), np.float32)
 
 
 class Reduced(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
