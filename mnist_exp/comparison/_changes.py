@@ -64,20 +64,13 @@ def _bounded(flat: Config) -> Config:
 
 
 def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-    below: Iterable[tuple[Any, Any]]
-    if isinstance(value, Mapping) and value:
-        below = value.items()
-    elif isinstance(value, list) and value:
-        below = enumerate(value)
-    else:
-        # JSON has no NaN, and NaN is not even equal to itself.
-        finite = isinstance(value, str | int | None) or (
-            isinstance(value, float) and math.isfinite(value)
-        )
-        yield key, value if finite else str(value)
-        return
-    for name, part in below:
-        yield from _leaves(part, f"{key}.{name}" if key else str(name))
+    if isinstance(value, Mapping | list) and value:
+        for name, part in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _leaves(part, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, str | int | None) or (isinstance(value, float) and math.isfinite(value)):
+        yield key, value
+    else:  # JSON has no NaN, and NaN is not even equal to itself
+        yield key, str(value)
 
 
 def changed_keys(configs: Iterable[Config]) -> list[str]:

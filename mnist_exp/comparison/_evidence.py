@@ -190,10 +190,8 @@ def _group(group: Sequence[RunPredictions], base: Sequence[RunPredictions], key:
     deterministic, base_deterministic = (
         len({run.prediction_digest for run in runs}) == 1 for runs in (group, base)
     )
-    scattered = len(shared) > 1 and not (deterministic and base_deterministic)
-    overlap = 0.0  # the larger n_test / n_train where splits were resampled
-    if key == SPLIT_SEED:
-        overlap = max(run.n / (run.n_train or run.n) for run in [*group, *base])
+    ratios = [run.n / (run.n_train or run.n) for run in [*group, *base]]
+    overlap = max(ratios) if key == SPLIT_SEED else 0.0  # splits that are resampled share images
     step = 1 / group[0].n
     accuracies = np.array(list(values.values()))
     result = Group(
@@ -210,7 +208,7 @@ def _group(group: Sequence[RunPredictions], base: Sequence[RunPredictions], key:
         pairs=len(shared),
         delta=float(deltas.mean()) if shared else None,
     )
-    if not scattered:
+    if len(shared) < 2 or (deterministic and base_deterministic):
         return result
     return replace(
         result,

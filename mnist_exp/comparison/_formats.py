@@ -1,7 +1,5 @@
 """A comparison as a table for people, and as JSON, CSV and Markdown for everything else."""
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -102,13 +100,11 @@ def _bounds(interval: Interval | None) -> list[float] | None:
 
 def to_csv(comparison: Comparison) -> str:
     """One row per run, every figure in a column of its own; changed keys are `config.<key>`."""
-    rows = [run_row(run) for run in comparison.runs]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+    import pandas
+
+    # As objects, for a whole number stays one in a column where the baseline has none.
+    frame = pandas.DataFrame([run_row(run) for run in comparison.runs], dtype=object)
+    return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
 def run_row(run: ComparedRun) -> dict[str, Any]:
@@ -162,7 +158,7 @@ def run_cells(run: ComparedRun) -> list[str]:
     """A run's line under HEAD."""
     return [
         printable(run.name),
-        words.percent(run.accuracy, run.accuracy_interval),
+        words.accuracy(run.accuracy, run.accuracy_interval),
         *(_difference_cells(run.difference) if run.difference else ("", "", "", "baseline")),
         words.seconds(run.time.get("fit_s")),
         words.microseconds(run.time.get("predict_us_per_image")),
@@ -185,7 +181,7 @@ def recipe_cells(group: Recipe) -> list[str]:
     return [
         printable(group.name),
         f"{len(group.runs)} ({group.key} {', '.join(map(printable, group.values[:SENTENCES]))})",
-        words.percent(group.mean, group.interval),
+        words.accuracy(group.mean, group.interval),
         words.points(group.delta, group.delta_interval),
         words.probability(group.p_holm),
         words.group_sentence(group),

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import get_args
 
 from mnist_exp.comparison._compare import Comparison
-from mnist_exp.comparison._evidence import FEW_SEEDS, SPLIT_SEED, Difference, Group, Verdict
+from mnist_exp.comparison._evidence import FEW_SEEDS, SPLIT_SEED, Group, Verdict
 from mnist_exp.comparison._runs import ComparedRun
 from mnist_exp.evaluation import Interval
 
 
-def percent(share: float, interval: Interval | None) -> str:
+def accuracy(share: float, interval: Interval | None) -> str:
     """An accuracy and its interval in per cent."""
     bounds = f" [{100 * interval.low:.2f}, {100 * interval.high:.2f}]" if interval else ""
     return f"{100 * share:.2f}{bounds}"
@@ -67,8 +67,14 @@ def sentence(run: ComparedRun, n: int, classes: Sequence[str]) -> str:
         return "the baseline"
     if difference.identical:
         return "identical: it gives the same answers as the baseline, image by image"
+    interval, seeds = difference.delta_interval, difference.seeds_to_settle
     if difference.verdict == "not distinguishable":
-        return _undecided(difference, n)
+        return (
+            "not distinguishable: the difference lies between "
+            f"{interval.low:+.2f} and {interval.high:+.2f} points; "
+            f"these {n:,} images could have shown {difference.detectable:.2f}"
+            + (f"; about {seeds:,} seeds of each would settle it" if seeds else "")
+        )
     changed = ", ".join(
         f"{_name(t, classes)} as {_name(p, classes)} ({a} → {b})"
         for t, p, a, b in difference.confusions
@@ -77,16 +83,6 @@ def sentence(run: ComparedRun, n: int, classes: Sequence[str]) -> str:
         f"{difference.verdict} by {abs(difference.delta):.2f} points: "
         f"fixes {difference.fixed:,} images and breaks {difference.broke:,}"
         + (f"; most changed: {changed}" if changed else "")
-    )
-
-
-def _undecided(difference: Difference, n: int) -> str:
-    interval, seeds = difference.delta_interval, difference.seeds_to_settle
-    settle = f"; about {seeds:,} seeds of each would settle it" if seeds else ""
-    return (
-        "not distinguishable: the difference lies between "
-        f"{interval.low:+.2f} and {interval.high:+.2f} points; "
-        f"these {n:,} images could have shown {difference.detectable:.2f}{settle}"
     )
 
 
