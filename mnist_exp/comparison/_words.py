@@ -17,9 +17,8 @@ def accuracy(share: float, interval: Interval | None) -> str:
 
 def points(delta: float | None, interval: Interval | None) -> str:
     """A difference and its interval in points, signed."""
-    if delta is None:
-        return ""
-    return f"{delta:+.2f}" + (f" [{interval.low:+.2f}, {interval.high:+.2f}]" if interval else "")
+    bounds = f" [{interval.low:+.2f}, {interval.high:+.2f}]" if interval else ""
+    return "" if delta is None else f"{delta:+.2f}{bounds}"
 
 
 def probability(p: float | None) -> str:
@@ -39,9 +38,13 @@ def microseconds(value: float | None) -> str:
 
 def size(value: int | None) -> str:
     """A number of bytes."""
-    if value is None:
-        return ""
-    return f"{value / 1e6:.1f} MB" if value >= 1e6 else f"{value / 1e3:.0f} kB"
+    return (
+        ""
+        if value is None
+        else f"{value / 1e6:.1f} MB"
+        if value >= 1e6
+        else f"{value / 1e3:.0f} kB"
+    )
 
 
 def headline(comparison: Comparison) -> str:
