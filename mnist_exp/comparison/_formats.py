@@ -12,9 +12,8 @@ from rich.text import Text
 from mnist_exp.comparison import _words as words
 from mnist_exp.comparison._candidates import printable
 from mnist_exp.comparison._compare import Comparison
-from mnist_exp.comparison._evidence import Difference
+from mnist_exp.comparison._evidence import ComparedRun, Difference
 from mnist_exp.comparison._evidence import Group as Recipe
-from mnist_exp.comparison._runs import ComparedRun
 from mnist_exp.evaluation import Interval
 from mnist_exp.runs import html_table
 

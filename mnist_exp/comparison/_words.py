@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 from mnist_exp.comparison._compare import Comparison
-from mnist_exp.comparison._evidence import FEW_SEEDS, SPLIT_SEED, Group, Verdict
-from mnist_exp.comparison._runs import ComparedRun
+from mnist_exp.comparison._evidence import FEW_SEEDS, SPLIT_SEED, ComparedRun, Group, Verdict
 from mnist_exp.evaluation import Interval
 
 
