@@ -101,7 +101,7 @@ def _difference(
     alpha: float,
 ) -> Difference:
     n = a.n
-    delta, interval = (fixed - broke) / n, difference_interval(fixed, broke, n)
+    interval = difference_interval(fixed, broke, n)
     return Difference(
         delta=100 * (fixed - broke) / n,
         delta_interval=Interval(
@@ -113,7 +113,7 @@ def _difference(
         p=p,
         p_holm=p_holm,
         detectable=100 * detectable_difference(fixed + broke, n, alpha),
-        seeds_to_settle=seeds_needed(delta, sqrt(fixed + broke) / n),
+        seeds_to_settle=seeds_needed((fixed - broke) / n, sqrt(fixed + broke) / n),
         confusions=_confusions(a, b),
     )
 

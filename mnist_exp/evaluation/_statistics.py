@@ -352,8 +352,7 @@ def detectable_difference(
     z_alpha, z_power = map(float, scipy.special.ndtri([1 - alpha / 2, power]))
     root = sqrt(max(0.0, n + z_power**2 - z_alpha**2))
     difference = sqrt(discordant / n) * (z_alpha * sqrt(n) + z_power * root) / (n + z_power**2)
-    fewest = ceil(log2(2 / alpha))
-    return min(1.0, max(difference, fewest / n))
+    return min(1.0, max(difference, ceil(log2(2 / alpha)) / n))
 
 
 def seeds_needed(
