@@ -89,8 +89,9 @@ DIFFERENCE = [
 def _json_difference(difference: Difference | None) -> dict[str, Any]:
     if difference is None:
         return dict.fromkeys(DIFFERENCE)
-    figures = {name: getattr(difference, name) for name in DIFFERENCE}
-    return figures | {"delta_interval": _bounds(difference.delta_interval)}
+    return {name: getattr(difference, name) for name in DIFFERENCE} | {
+        "delta_interval": _bounds(difference.delta_interval)
+    }
 
 
 def _bounds(interval: Interval | None) -> list[float] | None:
@@ -139,8 +140,11 @@ def _escaped(text: str) -> str:
 
 def to_html(comparison: Comparison) -> str:
     """The table of runs, for a notebook."""
-    rows = [(run.run.path, run_cells(run)) for run in comparison.runs]
-    return html_table(f"{words.headline(comparison)}. {basis(comparison)}.", HEAD, rows)
+    return html_table(
+        f"{words.headline(comparison)}. {basis(comparison)}.",
+        HEAD,
+        [(run.run.path, run_cells(run)) for run in comparison.runs],
+    )
 
 
 def basis(comparison: Comparison) -> str:

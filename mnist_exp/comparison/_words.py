@@ -77,8 +77,9 @@ def sentence(run: ComparedRun, n: int, classes: Sequence[str]) -> str:
             f"these {n:,} images could have shown {difference.detectable:.2f}"
             + (f"; about {seeds:,} seeds of each would settle it" if seeds else "")
         )
+    names = dict(enumerate(classes))
     changed = ", ".join(
-        f"{_name(t, classes)} as {_name(p, classes)} ({a} → {b})"
+        f"{names.get(t, t)} as {names.get(p, p)} ({a} → {b})"
         for t, p, a, b in difference.confusions
     )
     return (
@@ -86,10 +87,6 @@ def sentence(run: ComparedRun, n: int, classes: Sequence[str]) -> str:
         f"fixes {difference.fixed:,} images and breaks {difference.broke:,}"
         + (f"; most changed: {changed}" if changed else "")
     )
-
-
-def _name(number: int, classes: Sequence[str]) -> str:
-    return classes[number] if number < len(classes) else str(number)
 
 
 def group_sentence(group: Group) -> str:

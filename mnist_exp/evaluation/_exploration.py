@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_exp.evaluation._metrics import confusion_matrix
 from mnist_exp.evaluation._neighbours import nearest
 
 COMPONENTS = 64
@@ -306,8 +307,7 @@ def touching_classes(
     near, distance = (part.ravel() for part in nearest(projected[queries], projected, count))
     image = np.repeat(queries, count)
     of, to = labels[image], labels[near]
-    counts = np.bincount((of * n_classes + to)[near != image], minlength=n_classes**2)
-    counts = counts.reshape(n_classes, n_classes)
+    counts = confusion_matrix(of[near != image], to[near != image], n_classes)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     touching = []
     for a, b in combinations(range(n_classes), 2):
