@@ -2,7 +2,7 @@
 
 from mnist_exp.comparison._candidates import printable
 from mnist_exp.comparison._compare import Comparison, Pair, Skipped, compare_runs
-from mnist_exp.comparison._evidence import ALPHA, FEW_SEEDS, Difference, Group
+from mnist_exp.comparison._evidence import ALPHA, FEW_SEEDS, ComparedRun, Difference, Group
 from mnist_exp.comparison._formats import (
     PAIR_HEAD,
     basis,
@@ -14,7 +14,6 @@ from mnist_exp.comparison._formats import (
     to_json,
     to_markdown,
 )
-from mnist_exp.comparison._runs import ComparedRun
 from mnist_exp.comparison._words import headline, sentence
 
 __all__ = [

@@ -10,12 +10,14 @@ from mnist_exp.comparison._candidates import Candidate, RunPredictions, find_can
 from mnist_exp.comparison._changes import changed_keys, describe_changes
 from mnist_exp.comparison._evidence import (
     SPLIT_SEED,
+    ComparedRun,
     Difference,
     Group,
     compare_groups,
     differences,
+    filter_runs,
+    sort_runs,
 )
-from mnist_exp.comparison._runs import ComparedRun, filter_runs, sort_runs
 from mnist_exp.errors import UserError
 from mnist_exp.evaluation import wilson
 from mnist_exp.runs import Run, SplitName

@@ -1,4 +1,4 @@
-"""What predictions prove: of two runs on the same images, and of recipes over seeds or splits.
+"""The lines of a comparison and what they prove: runs on the same images, recipes over seeds.
 
 Two runs judge two fitted models; several seeds of each judge the way they were made.
 """
@@ -7,12 +7,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from mnist_exp.comparison._candidates import MOST_CLASSES, RunPredictions
-from mnist_exp.comparison._changes import ABSENT, describe_changes, recipe, text
+from mnist_exp.comparison._changes import ABSENT, TARGET, describe_changes, recipe, text
 from mnist_exp.errors import UserError
 from mnist_exp.evaluation import (
     LEVEL,
@@ -25,12 +25,16 @@ from mnist_exp.evaluation import (
     paired_t,
     seeds_needed,
 )
+from mnist_exp.runs import Run
 
 ALPHA = 1 - LEVEL
 MOST_CONFUSIONS = 3
 FEW_SEEDS = 5  # below that a t interval is valid for normal scatter only, and wide
 # Runs that differ in it are tested on other images, and were trained on parts that overlap.
 SPLIT_SEED = "dataset.split_seed"
+
+COLUMNS = ("run", "accuracy", "delta", "fixed", "broke", "p", "p_holm", "bytes")
+BEST_FIRST = ("accuracy", "delta", "fixed")  # the others rise
 
 Verdict = Literal["better", "worse", "not distinguishable", "identical"]
 Confusion = tuple[int, int, int, int]  # true class, predicted class, count in A, count in B
@@ -62,6 +66,21 @@ class Difference:
         return "better" if self.delta > 0 else "worse"
 
 
+@dataclass(frozen=True)
+class ComparedRun:
+    """A line of the comparison; `difference` is None for the baseline itself."""
+
+    run: Run
+    name: str
+    accuracy: float
+    accuracy_interval: Interval
+    difference: Difference | None
+    config: dict[str, Any]  # the keys that are not the same in all runs
+    changes: str  # what makes it another recipe than the baseline, in words of the command line
+    time: dict[str, float]
+    bytes: int | None
+
+
 def differences(pairs: Sequence[tuple[RunPredictions, RunPredictions]]) -> list[Difference]:
     """Compare B with A in each pair (A, B); p-values are adjusted for all of them together."""
     fixed = np.array([int(np.bitwise_count(~a.correct & b.correct).sum()) for a, b in pairs])
@@ -82,7 +101,7 @@ def _difference(
     alpha: float,
 ) -> Difference:
     n = a.n
-    delta, interval = (fixed - broke) / n, difference_interval(fixed, broke, n)
+    interval = difference_interval(fixed, broke, n)
     return Difference(
         delta=100 * (fixed - broke) / n,
         delta_interval=Interval(
@@ -94,7 +113,7 @@ def _difference(
         p=p,
         p_holm=p_holm,
         detectable=100 * detectable_difference(fixed + broke, n, alpha),
-        seeds_to_settle=seeds_needed(delta, sqrt(fixed + broke) / n),
+        seeds_to_settle=seeds_needed((fixed - broke) / n, sqrt(fixed + broke) / n),
         confusions=_confusions(a, b),
     )
 
@@ -110,6 +129,56 @@ def _confusions(a: RunPredictions, b: RunPredictions) -> list[Confusion]:
         for i in order
         if counts[0, i] != counts[1, i]
     ]
+
+
+def sort_runs(runs: Sequence[ComparedRun], key: str) -> list[ComparedRun]:
+    """Runs by a column, a time or a changed key; those without a value come last."""
+
+    def value(run: ComparedRun) -> Any:
+        if key not in COLUMNS:
+            return run.time.get(key, run.config.get(key))
+        return run.name if key == "run" else getattr(run, key, getattr(run.difference, key, None))
+
+    with_value = [run for run in runs if value(run) is not None]
+    if not with_value:
+        names = [*COLUMNS, *(name for run in runs for name in (*run.time, *run.config))]
+        raise UserError(f"--sort {key}: must be one of {', '.join(dict.fromkeys(names))}")
+
+    def rank(run: ComparedRun) -> tuple[bool, Any]:  # a key may hold numbers and words
+        return isinstance(value(run), str), value(run)
+
+    return [
+        *sorted(with_value, key=rank, reverse=key in BEST_FIRST),
+        *(run for run in runs if value(run) is None),
+    ]
+
+
+def filter_runs(runs: Sequence[RunPredictions], filters: Sequence[str]) -> Sequence[RunPredictions]:
+    """The runs that every KEY=VALUE lets through; UserError for one that lets none through."""
+    passed = runs
+    for condition in filters:
+        key, equals, wanted = condition.partition("=")
+        if not equals or not key:
+            raise UserError(
+                f"--filter {condition}: must be KEY=VALUE, "
+                "for example model=rf or model.n_estimators=100"
+            )
+        values = [_value(run, key) for run in passed]
+        known = sorted({value for value in values if value is not None})
+        if runs and not known:
+            raise UserError(f"--filter {condition}: no run has the key {key}")
+        passed = [run for run, value in zip(passed, values, strict=True) if value == wanted]
+        if not passed:
+            raise UserError(f"--filter {condition}: {key} is one of {', '.join(known[:20])}")
+    return passed
+
+
+def _value(run: RunPredictions, key: str) -> str | None:
+    """A key's value as the command line writes it; of a group, the option that was chosen."""
+    config = run.config or {}
+    if key in config:
+        return text(config[key])
+    return run.run.choices.get(key) if f"{key}.{TARGET}" in config else None
 
 
 @dataclass(frozen=True)
@@ -190,10 +259,8 @@ def _group(group: Sequence[RunPredictions], base: Sequence[RunPredictions], key:
     deterministic, base_deterministic = (
         len({run.prediction_digest for run in runs}) == 1 for runs in (group, base)
     )
-    scattered = len(shared) > 1 and not (deterministic and base_deterministic)
-    overlap = 0.0  # the larger n_test / n_train where splits were resampled
-    if key == SPLIT_SEED:
-        overlap = max(run.n / (run.n_train or run.n) for run in [*group, *base])
+    ratios = [run.n / (run.n_train or run.n) for run in [*group, *base]]
+    overlap = max(ratios) if key == SPLIT_SEED else 0.0  # splits that are resampled share images
     step = 1 / group[0].n
     accuracies = np.array(list(values.values()))
     result = Group(
@@ -210,7 +277,7 @@ def _group(group: Sequence[RunPredictions], base: Sequence[RunPredictions], key:
         pairs=len(shared),
         delta=float(deltas.mean()) if shared else None,
     )
-    if not scattered:
+    if len(shared) < 2 or (deterministic and base_deterministic):
         return result
     return replace(
         result,

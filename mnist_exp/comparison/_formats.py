@@ -1,7 +1,5 @@
 """A comparison as a table for people, and as JSON, CSV and Markdown for everything else."""
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -14,9 +12,8 @@ from rich.text import Text
 from mnist_exp.comparison import _words as words
 from mnist_exp.comparison._candidates import printable
 from mnist_exp.comparison._compare import Comparison
-from mnist_exp.comparison._evidence import Difference
+from mnist_exp.comparison._evidence import ComparedRun, Difference
 from mnist_exp.comparison._evidence import Group as Recipe
-from mnist_exp.comparison._runs import ComparedRun
 from mnist_exp.evaluation import Interval
 from mnist_exp.runs import html_table
 
@@ -92,8 +89,9 @@ DIFFERENCE = [
 def _json_difference(difference: Difference | None) -> dict[str, Any]:
     if difference is None:
         return dict.fromkeys(DIFFERENCE)
-    figures = {name: getattr(difference, name) for name in DIFFERENCE}
-    return figures | {"delta_interval": _bounds(difference.delta_interval)}
+    return {name: getattr(difference, name) for name in DIFFERENCE} | {
+        "delta_interval": _bounds(difference.delta_interval)
+    }
 
 
 def _bounds(interval: Interval | None) -> list[float] | None:
@@ -102,13 +100,11 @@ def _bounds(interval: Interval | None) -> list[float] | None:
 
 def to_csv(comparison: Comparison) -> str:
     """One row per run, every figure in a column of its own; changed keys are `config.<key>`."""
-    rows = [run_row(run) for run in comparison.runs]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+    import pandas
+
+    # As objects, for a whole number stays one in a column where the baseline has none.
+    frame = pandas.DataFrame([run_row(run) for run in comparison.runs], dtype=object)
+    return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
 def run_row(run: ComparedRun) -> dict[str, Any]:
@@ -144,8 +140,11 @@ def _escaped(text: str) -> str:
 
 def to_html(comparison: Comparison) -> str:
     """The table of runs, for a notebook."""
-    rows = [(run.run.path, run_cells(run)) for run in comparison.runs]
-    return html_table(f"{words.headline(comparison)}. {basis(comparison)}.", HEAD, rows)
+    return html_table(
+        f"{words.headline(comparison)}. {basis(comparison)}.",
+        HEAD,
+        [(run.run.path, run_cells(run)) for run in comparison.runs],
+    )
 
 
 def basis(comparison: Comparison) -> str:
@@ -162,7 +161,7 @@ def run_cells(run: ComparedRun) -> list[str]:
     """A run's line under HEAD."""
     return [
         printable(run.name),
-        words.percent(run.accuracy, run.accuracy_interval),
+        words.accuracy(run.accuracy, run.accuracy_interval),
         *(_difference_cells(run.difference) if run.difference else ("", "", "", "baseline")),
         words.seconds(run.time.get("fit_s")),
         words.microseconds(run.time.get("predict_us_per_image")),
@@ -185,7 +184,7 @@ def recipe_cells(group: Recipe) -> list[str]:
     return [
         printable(group.name),
         f"{len(group.runs)} ({group.key} {', '.join(map(printable, group.values[:SENTENCES]))})",
-        words.percent(group.mean, group.interval),
+        words.accuracy(group.mean, group.interval),
         words.points(group.delta, group.delta_interval),
         words.probability(group.p_holm),
         words.group_sentence(group),

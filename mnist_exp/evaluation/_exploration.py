@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_exp.evaluation._metrics import confusion_matrix
 from mnist_exp.evaluation._neighbours import nearest
 
 COMPONENTS = 64
@@ -305,10 +306,8 @@ def touching_classes(
     count = min(NEIGHBOURS + 1, len(labels))  # the nearest to an image is itself
     near, distance = (part.ravel() for part in nearest(projected[queries], projected, count))
     image = np.repeat(queries, count)
-    others = near != image
     of, to = labels[image], labels[near]
-    counts = np.bincount((of * n_classes + to)[others], minlength=n_classes**2)
-    counts = counts.reshape(n_classes, n_classes)
+    counts = confusion_matrix(of[near != image], to[near != image], n_classes)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     touching = []
     for a, b in combinations(range(n_classes), 2):
@@ -316,6 +315,6 @@ def touching_classes(
         closest = across[np.argsort(distance[across], kind="stable")]
         ends = zip(image[closest].tolist(), near[closest].tolist(), strict=True)
         pairs = dict.fromkeys((i, j) if labels[i] == a else (j, i) for i, j in ends)
-        mean = float(share[a, b] + share[b, a]) / 2
-        touching.append(TouchingClasses((a, b), mean, list(pairs)[:n_pairs]))
+        both = float(share[a, b] + share[b, a])
+        touching.append(TouchingClasses((a, b), both / 2, list(pairs)[:n_pairs]))
     return share, sorted(touching, key=lambda pair: -pair.share)

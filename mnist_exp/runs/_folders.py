@@ -54,8 +54,11 @@ def _first_free(kind: str, folder: Path, named: bool, claim: Callable[[Path], ob
 def claim_job(folder: Path) -> Run:
     """Take the folder of a sweep's job; one that Slurm restarts takes its own, if unfinished."""
     run = Run(folder)
-    restarted = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
-    if restarted and run.exists and run.status.state != "completed":
+    if (
+        os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+        and run.exists
+        and run.status.state != "completed"
+    ):
         run.withdraw()
     try:
         return Run.claim(folder, argv)

@@ -63,11 +63,13 @@ def current_targets(config: Any) -> Any:
             converted[id(node)] = (
                 [convert(item) for item in node]
                 if isinstance(node, list)
-                else {key: address(key, convert(value)) for key, value in node.items()}
+                else {
+                    key: MOVED.get(value, value)
+                    if key == "_target_" and isinstance(value, str)
+                    else convert(value)
+                    for key, value in node.items()
+                }
             )
         return converted[id(node)]
-
-    def address(key: Any, value: Any) -> Any:
-        return MOVED.get(value, value) if key == "_target_" and isinstance(value, str) else value
 
     return convert(config)
