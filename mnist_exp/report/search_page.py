@@ -285,9 +285,14 @@ def pareto_figure(study: "Study", metrics: Sequence[str]) -> "Figure":
     figure, axes = _axes(7, 4.6, xlabel=metrics[0], ylabel=metrics[1])
     values = np.array([trial.values for trial in study.get_trials(deepcopy=False) if trial.values])
     front = sorted(study.best_trials, key=lambda trial: trial.values[0])
-    x, y = np.array([trial.values[:2] for trial in front]).T
     axes.scatter(values[:, 0], values[:, 1], color=GREY, s=36, label="trials")
-    axes.plot(x, y, color=ORANGE, marker="o", lw=1, label="beaten by none")
+    axes.plot(
+        *np.array([trial.values[:2] for trial in front]).T,
+        color=ORANGE,
+        marker="o",
+        lw=1,
+        label="beaten by none",
+    )
     for trial in front:
         axes.annotate(
             str(trial.number),
