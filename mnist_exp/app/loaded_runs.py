@@ -1,5 +1,7 @@
 """The runs that a visitor may choose from: listed under one folder, never found by a path sent."""
 
+import subprocess
+import sys
 import threading
 from functools import lru_cache
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 from mnist_exp.errors import UserError
 from mnist_exp.recognition import Reader
 from mnist_exp.report.page import percent
-from mnist_exp.runs import Run, find_runs
+from mnist_exp.runs import Run, find_runs, open_run
 
 MAX_LOADED = 4  # models in memory; a forest on all of MNIST takes 100 MB
 MAX_LISTED = 200
@@ -43,12 +45,16 @@ class LoadedRuns:
             return runs
         return {str(self.first.path): self.first, **runs}
 
-    def name(self, wanted: Run | None) -> str:
-        """The name of a run, or of the newest; UserError if there is none."""
-        for name, run in self.listed().items():
-            if wanted is None or run.path.samefile(wanted.path):
-                return name
-        raise UserError(f"no completed run with a model in {self.root}")
+    def preferred(self) -> str:
+        """The name of the run to begin with: the first, the latest or the newest."""
+        runs = self.listed()
+        try:
+            wanted = self.first or open_run("latest", self.root)
+            return next(name for name, run in runs.items() if run.path.samefile(wanted.path))
+        except (UserError, StopIteration):  # latest was moved away, or is a search's trial
+            if not runs:
+                raise UserError(f"no completed run with a model in {self.root}") from None
+            return next(iter(runs))
 
     def reader(self, name: object) -> Reader:
         """The model of a listed run; UserError for any other name."""
@@ -67,6 +73,27 @@ def _is_completed(run: Run) -> bool:
         return run.state == "completed"
     except UserError:
         return False
+
+
+def first_run(runs: LoadedRuns) -> str:
+    """The name of the run to begin with; a model is trained where there is none."""
+    if runs.first is None and not runs.listed():
+        train(runs.root)
+    return runs.preferred()
+
+
+def train(outputs: Path) -> None:
+    """Train the default model, with the progress that training shows; UserError if that fails."""
+    print(
+        f"no run in {outputs}: training model=sgd first, on MNIST if it is on disk or can be "
+        "downloaded, else on the small digits bundled with scikit-learn",
+        file=sys.stderr,
+        flush=True,
+    )
+    quoted = str(outputs).replace("\\", "\\\\").replace("'", "\\'")
+    command = [sys.executable, "-m", "mnist_exp.train", "model=sgd", f"outputs='{quoted}'"]
+    if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
+        raise UserError("training failed; see above")
 
 
 def describe(run: Run, name: str) -> str:

@@ -124,9 +124,8 @@ def build_page(demo: Demo) -> gr.Blocks:
         "concurrency_limit": AT_ONCE,
         "api_visibility": "private",
     }
-    with GuardedBlocks(
-        title="Draw a digit", analytics_enabled=False, delete_cache=(600, 600)
-    ) as page:
+    page = GuardedBlocks(title="Draw a digit", analytics_enabled=False, delete_cache=(600, 600))
+    with page:
         gr.HTML(_text("head.html"))
         with gr.Row():
             with gr.Column(scale=5, min_width=260):

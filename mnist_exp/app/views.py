@@ -36,7 +36,7 @@ def _heat(
     strength = np.clip(np.abs(importance) / (np.abs(importance).max() or 1), 0, 1)[..., None]
     tint = np.where(importance[..., None] >= 0, ORANGE, BLUE)
     ink = image[..., None].astype(np.float64)
-    return np.rint(ink * (1 - 0.8 * strength) + tint * 0.8 * strength).astype(np.uint8)
+    return np.asarray(np.rint(ink * (1 - 0.8 * strength) + tint * 0.8 * strength), np.uint8)
 
 
 def examples(explainer: Explainer) -> str:

@@ -34,8 +34,8 @@ class Scale:
 
     def place(self, value: float) -> float:
         """0 at the low end, 100 at the high end."""
-        value = math.log10(value) if self.by_decades else value
-        return round(100 * (value - self.low) / (self.high - self.low), 2)
+        at = math.log10(value) if self.by_decades else value
+        return round(100 * (at - self.low) / (self.high - self.low), 2)
 
     def bar(self, value: float, interval: Interval) -> dict[str, float]:
         """A mark and the bar of its interval."""

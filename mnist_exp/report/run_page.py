@@ -121,21 +121,24 @@ def run_html(
 
     `content` is what `explain_test` returned, and `model`, `features`, `reads`, `outputs`.
     """
-    facts = {
-        "interval": intervals["test.accuracy"],
-        "dataset": dataset.name,
-        "metrics": metrics,
-        "figures": [
-            (split, key, value, intervals.get(f"{split}.{key}"))
-            for split in ("test", "val")
-            for key, value in metrics.get(split, {}).items()
-        ],
-        "environment": environment,
-        "python": f"{platform.python_version()} ({platform.python_implementation()})",
-        "rerun": rerun_command(run),
-        "run": str(run.path),
-    }
-    return render("run.html", facts | dict(content))
+    return render(
+        "run.html",
+        {
+            "interval": intervals["test.accuracy"],
+            "dataset": dataset.name,
+            "metrics": metrics,
+            "figures": [
+                (split, key, value, intervals.get(f"{split}.{key}"))
+                for split in ("test", "val")
+                for key, value in metrics.get(split, {}).items()
+            ],
+            "environment": environment,
+            "python": f"{platform.python_version()} ({platform.python_implementation()})",
+            "rerun": rerun_command(run),
+            "run": str(run.path),
+            **content,
+        },
+    )
 
 
 def rerun_command(run: Run) -> str:
