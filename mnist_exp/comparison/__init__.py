@@ -1,9 +1,10 @@
 """Compare runs on the same test data: `compare_runs(["outputs"])` gives a `Comparison`."""
 
+from mnist_exp.comparison._candidates import display_path, one_line, printable
 from mnist_exp.comparison._changes import flatten as flat_config
 from mnist_exp.comparison._changes import text as describe_value
 from mnist_exp.comparison._compare import Comparison, Pair, Skipped, compare_runs
-from mnist_exp.comparison._difference import ALPHA, Difference
+from mnist_exp.comparison._evidence import ALPHA, FEW_SEEDS, ComparedRun, Difference, Group
 from mnist_exp.comparison._formats import (
     PAIR_HEAD,
     basis,
@@ -15,9 +16,6 @@ from mnist_exp.comparison._formats import (
     to_json,
     to_markdown,
 )
-from mnist_exp.comparison._predictions import display_path, one_line, printable
-from mnist_exp.comparison._runs import ComparedRun
-from mnist_exp.comparison._seeds import FEW_SEEDS, Group
 from mnist_exp.comparison._words import headline, sentence
 
 __all__ = [

@@ -4,10 +4,13 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mnist_exp.errors import UserError
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -109,3 +112,13 @@ class Source:
     name: str
     part: Callable[[Part, int], tuple[Images, Labels]]
     classes: Callable[[], tuple[str, ...]]
+
+
+def given_folder(path: str | Path | None, dataset: str) -> Path:
+    """Return the folder that `dataset.path` names; UserError if it names none."""
+    if path is None:
+        raise UserError(f"dataset={dataset} needs dataset.path=FOLDER")
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"dataset.path={path}: there is no such folder")
+    return folder

@@ -1,12 +1,10 @@
 """Files from the first mirror that has the right ones, and a quick, plain answer if none has."""
 
-import io
 import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event, Thread
-from typing import Any
 
 from mnist_exp.errors import UserError
 from mnist_exp.process import progress_bar
@@ -67,63 +65,51 @@ class Mirrors:
         started = time.monotonic()
         with progress_bar(url.rpartition("/")[2]) as show:
             while not transfer.done.wait(0.05):
-                seconds = time.monotonic() - started
+                seconds, size = time.monotonic() - started, len(transfer.content)
                 if transfer.total is None and seconds > answer_s:
                     transfer.give_up(f"no answer within {answer_s:.3g} s")
-                elif seconds > limits.grace_s and transfer.tell() < limits.slowest * seconds:
-                    transfer.give_up(f"too slow ({transfer.tell() / seconds / 1e3:.3g} kB/s)")
+                elif seconds > limits.grace_s and size < limits.slowest * seconds:
+                    transfer.give_up(f"too slow ({size / seconds / 1e3:.3g} kB/s)")
                 elif seconds > self._left_s:
                     transfer.give_up(f"not done within {limits.total_s:.3g} s")
-                show(transfer.tell(), transfer.total or 0)
+                show(size, transfer.total or 0)
         if transfer.error:
             raise transfer.error
-        return transfer.getvalue()
+        return bytes(transfer.content)
 
 
-class _Transfer(io.BytesIO):
+class _Transfer:
     """One download into memory, where it stays until it is verified."""
 
     def __init__(self, url: str, limits: Limits) -> None:
-        from pooch import HTTPDownloader
-
-        super().__init__()
+        self.content = bytearray()
         self.done = Event()
         self.error: Exception | None = None
         self.total: int | None = None  # bytes, once the server answers; 0 if it does not say
-        self._max_bytes = limits.max_bytes
-        self._response: Any = None
-        self._download = HTTPDownloader(
-            chunk_size=2**14,
-            timeout=(limits.connect_s, limits.read_s),
-            hooks={"response": self._remember},
-        )
-        Thread(target=self._run, args=[url], daemon=True).start()
+        Thread(target=self._run, args=[url, limits], daemon=True).start()
 
     def give_up(self, reason: str) -> None:
         """Stop waiting; the thread ends at its next piece of data, if it ever gets one."""
         self.error = TimeoutError(reason)
         self.done.set()
 
-    def _run(self, url: str) -> None:
+    def _run(self, url: str, limits: Limits) -> None:
+        import requests
+
         try:
-            self._download(url, self, None)
+            times = (limits.connect_s, limits.read_s)
+            with requests.get(url, stream=True, timeout=times) as response:
+                response.raise_for_status()
+                self.total = int(response.headers.get("content-length", 0))
+                for piece in response.iter_content(2**14):
+                    self.content += piece
+                    if len(self.content) > limits.max_bytes:
+                        self.give_up(f"more than {limits.max_bytes:,} bytes")
+                    if self.done.is_set():
+                        break
         except Exception as error:  # handed to the thread that waits
             self.error = self.error or error
-        if self._response is not None:  # pooch leaves it open when something fails
-            self._response.close()
         self.done.set()
-
-    def _remember(self, response: Any, **kwargs: Any) -> None:
-        self._response = response
-        self.total = int(response.headers.get("content-length", 0))
-
-    def write(self, piece: Any) -> int:
-        """Take what pooch hands on."""
-        if self.done.is_set():
-            raise InterruptedError
-        if self.tell() + len(piece) > self._max_bytes:
-            raise ValueError(f"more than {self._max_bytes:,} bytes")
-        return super().write(piece)
 
 
 def _reason(error: Exception) -> str:

@@ -12,8 +12,7 @@ import numpy as np
 from joblib import cpu_count
 
 from mnist_exp.data._cache import cached_array, identify
-from mnist_exp.data._dataset import Images, Labels, Part, Source
-from mnist_exp.data._sources import given_folder
+from mnist_exp.data._dataset import Images, Labels, Part, Source, given_folder
 from mnist_exp.data._splits import part_rows
 from mnist_exp.errors import UserError
 from mnist_exp.handwriting import SIDE, image_to_mnist, read_image

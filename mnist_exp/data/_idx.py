@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mnist_exp.data._cache import cached_array, identify
-from mnist_exp.data._dataset import Images, Labels, Part
+from mnist_exp.data._dataset import Images, Labels, Part, Source, given_folder
 from mnist_exp.errors import UserError
 
 IMAGES, LABELS = 3, 1  # dimensions of the two kinds of files
@@ -22,6 +22,48 @@ FILES: dict[Part, tuple[str, str]] = {
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 _MAX_DEFLATE_RATIO = 1032  # no deflate stream unpacks to more (zlib's technical notes)
+
+
+def idx(path: str | Path | None, cache_dir: str | Path | None = None, name: str = "idx") -> Source:
+    """Give four IDX files in a folder, named as MNIST's, of any image size.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder with `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and likewise `t10k-`,
+        packed as `.gz` or not.
+    cache_dir : str or Path, optional
+        Where decoded images are kept.
+    name : str
+        What the dataset is called.
+
+    Returns
+    -------
+    Source
+        For `load`; its classes are the training labels' values, in order.
+
+    Raises
+    ------
+    UserError
+        If there is no such folder; on loading, if a file is missing or damaged.
+
+    Examples
+    --------
+    >>> from struct import pack
+    >>> from tempfile import TemporaryDirectory
+    >>> from mnist_exp.data import load
+    >>> with TemporaryDirectory() as folder:
+    ...     for part in ("train", "t10k"):
+    ...         images = pack(">4I", 0x803, 4, 2, 2) + bytes(16)
+    ...         _ = Path(folder, f"{part}-images-idx3-ubyte").write_bytes(images)
+    ...         labels = pack(">2I", 0x801, 4) + bytes([1, 2, 1, 2])
+    ...         _ = Path(folder, f"{part}-labels-idx1-ubyte").write_bytes(labels)
+    ...     dataset = load(idx(folder))
+    >>> dataset.classes, dataset.test.labels.tolist()
+    (('1', '2'), [0, 1, 0, 1])
+    """
+    files = _NumberedFiles(given_folder(path, "idx"), cache_dir)
+    return Source(name, files.part, lambda: tuple(str(value) for value in files.values()))
 
 
 class IdxError(ValueError):
@@ -129,3 +171,24 @@ def _content(raw: bytes, packed: bool, size: int) -> bytes | memoryview:
     if len(content) < size and not stream.eof:
         raise IdxError(f"truncated gzip data: it ends after {len(content):,} bytes of content")
     return content
+
+
+@dataclass(frozen=True)
+class _NumberedFiles(IdxFiles):
+    """IDX files whose labels need not begin at 0 (EMNIST's letters are 1 to 26)."""
+
+    def part(self, which: Part, split_seed: int) -> tuple[Images, Labels]:
+        """Read one part; labels become the positions of their values among the training part's."""
+        images, labels = super().part(which, split_seed)
+        known = self.values()
+        unknown = np.setdiff1d(labels, known)
+        if unknown.size:
+            raise UserError(
+                f"{self.folder}: label {unknown[0]} in the {which} part, "
+                "but not among the training labels"
+            )
+        return images, np.searchsorted(known, labels)
+
+    def values(self) -> Images:
+        """Return the training labels' values in order."""
+        return np.unique(self.array(FILES["train"][1], LABELS))

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: files that anybody may download, verified against what was published."""
+"""Published datasets: bundled, or downloaded and verified against what was published."""
 
 import errno
 import logging
@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mnist_exp.data._dataset import Images, Source
+import numpy as np
+
+from mnist_exp.data._dataset import Images, Labels, Part, Source
 from mnist_exp.data._download import DownloadError, Mirrors
 from mnist_exp.data._idx import FILES, Digest, IdxFiles, parse_idx
+from mnist_exp.data._splits import part_rows
 from mnist_exp.errors import UserError
+from mnist_exp.handwriting import to_mnist
 from mnist_exp.process import write_atomic
 
 log = logging.getLogger(__name__)
@@ -90,6 +94,44 @@ FASHION_MNIST = Published(
         ),
     },
 )
+
+
+def digits(
+    data_dir: str | Path | None = None, cache_dir: str | Path | None = None, name: str = "digits"
+) -> Source:
+    """Give the 1,797 8x8 digits bundled with scikit-learn, brought to 28x28 as MNIST looks.
+
+    They are of Alpaydin and Kaynak (UCI). 500 of them, stratified, are the test part.
+
+    Parameters
+    ----------
+    data_dir, cache_dir : str or Path, optional
+        Not used: they are there because `dataset=auto` turns into `digits` or `mnist`.
+    name : str
+        What the dataset is called.
+
+    Returns
+    -------
+    Source
+        For `load`.
+
+    Examples
+    --------
+    >>> from mnist_exp.data import load
+    >>> dataset = load(digits())
+    >>> dataset.train.images.shape, dataset.test.images.shape
+    ((1297, 28, 28), (500, 28, 28))
+    """
+    return Source(name, _digits_part, lambda: tuple("0123456789"))
+
+
+def _digits_part(which: Part, split_seed: int) -> tuple[Images, Labels]:
+    from sklearn.datasets import load_digits
+
+    bundled = load_digits()
+    labels = bundled.target.astype(np.int64)
+    rows = part_rows(labels, 500 / 1797, split_seed)[which]
+    return np.stack([to_mnist(image) for image in bundled.images[rows]]), labels[rows]
 
 
 def mnist(data_dir: str | Path, cache_dir: str | Path | None = None, name: str = "mnist") -> Source:

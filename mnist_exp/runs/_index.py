@@ -12,7 +12,6 @@ import sqlite3
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from functools import cache
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -142,7 +141,6 @@ class Index:
             self._usable = False
 
 
-@cache
 def shared_index() -> Index:
     """The index in the default cache folder."""
     return Index(default_cache())

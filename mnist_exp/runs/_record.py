@@ -10,9 +10,8 @@ from typing import Any
 from yaml import YAMLError
 
 from mnist_exp.errors import UserError
-from mnist_exp.runs._addresses import current_targets
 from mnist_exp.runs._index import Index, fingerprint
-from mnist_exp.runs._reading import parse_yaml
+from mnist_exp.runs._reading import current_targets, parse_yaml
 from mnist_exp.runs._run import Run
 from mnist_exp.runs._status import Status
 
