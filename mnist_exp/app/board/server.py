@@ -55,7 +55,8 @@ SEARCH_SECONDS = 2.0  # between two drawings of a search's page, at least
 # Ours: scripts that are ours alone. A page made by the report's templates carries its own in it.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; "
-    "img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+    "img-src 'self' data:; frame-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'self'"
 )
 MADE_POLICY = PAGE_POLICY.replace("script-src 'self'", "script-src 'self' 'unsafe-inline'")
 STRANGE_POLICY = (
@@ -362,6 +363,11 @@ def commands(entry: Entry) -> dict[str, str]:
     return found
 
 
+async def no_content(request: Request) -> Response:
+    """Nothing, for what browsers ask for unasked."""
+    return Response(status_code=204, headers=HEADERS)
+
+
 def quote_filter(name: str) -> str:
     """The address of the runs of one sweep."""
     return "?" + urlencode({"filter": f"sweep={name}"})
@@ -404,6 +410,7 @@ def make_app(
             Route("/api/runs", board.api),
             Route("/compare", board.compare),
             Route("/static/{name}", board.static),
+            Route("/favicon.ico", no_content),
             Route("/run/{name:path}", board.run),
             Route("/report/{name:path}", board.report),
             Route("/search/{name:path}", board.search),
