@@ -135,6 +135,8 @@ def board(root: Path, cache: Path) -> Iterator[tuple[str, psutil.Process, float]
                 socket.create_connection(("127.0.0.1", port)).close()
                 break
             except OSError:
+                if process.poll() is not None:
+                    sys.exit(process.communicate()[1].decode())
                 time.sleep(0.01)
         yield f"http://127.0.0.1:{port}/", psutil.Process(process.pid), began
     finally:

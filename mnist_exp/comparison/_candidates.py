@@ -123,6 +123,8 @@ def one_line(text: str) -> str:
 
 def printable(text: str) -> str:
     """Text without what could steer a terminal or break a line."""
+    if text.isprintable():
+        return text
     return "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
     )
@@ -196,12 +198,12 @@ def _read_all(
     index = shared_index()
     cache: LabelCache = {}
     files = [*FILES, f"predictions_{split}.npz"]
-    keys = [fingerprint(str(run.path), split, files) for run in runs]
-    entries = index.get(key for key, _ in keys)
+    prints = [fingerprint(str(run.path), split, files) for run in runs]
+    entries = index.get(looked_at.key for looked_at in prints)
     news: dict[bytes, bytes] = {}
 
     def read(number: int) -> Candidate:
-        key, settled = keys[number]
+        key, settled, _ = prints[number]
         candidate = _read(paths[number], runs[number], split, cache, entries.get(key))
         if settled and key not in entries and candidate.predictions:
             news[key] = _encode(candidate.predictions)

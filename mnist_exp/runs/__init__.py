@@ -13,16 +13,18 @@ from mnist_exp.runs._folders import (
     point_latest,
 )
 from mnist_exp.runs._html import html_table
-from mnist_exp.runs._index import Index, default_cache, fingerprint, shared_index
+from mnist_exp.runs._index import Fingerprint, Index, default_cache, fingerprint, shared_index
 from mnist_exp.runs._progress import Progress
 from mnist_exp.runs._reading import current_targets, parse_yaml
-from mnist_exp.runs._record import FILES, Record, read_records
+from mnist_exp.runs._record import FILES, RECORD, Record, read_records
 from mnist_exp.runs._run import LabelCache, Run, SplitName
 from mnist_exp.runs._status import STALE_SECONDS, State, alive, make_folder, redact
 
 __all__ = [
     "FILES",
+    "RECORD",
     "STALE_SECONDS",
+    "Fingerprint",
     "Index",
     "LabelCache",
     "Progress",

@@ -9,10 +9,12 @@ import hashlib
 import logging
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 log = logging.getLogger(__name__)
 
@@ -32,24 +34,44 @@ def default_cache() -> Path:
     return Path(os.environ.get("MNIST_EXP_CACHE") or user_cache_dir("mnist_exp", appauthor=False))
 
 
-def fingerprint(folder: str, kind: str, files: Iterable[str]) -> tuple[bytes, bool]:
-    """A key for what these files hold, and whether they have been left alone for long enough.
+class Fingerprint(NamedTuple):
+    """What the files of a run's folder were like at a moment.
 
-    Files that are not there count as well: one that appears changes the key.
+    Attributes
+    ----------
+    key : bytes
+        Equal ones mean that no file has changed, come or gone.
+    settled : bool
+        Whether the files had been left alone for long enough to trust that.
+    links : tuple of str
+        Those that are symbolic links.
     """
+
+    key: bytes
+    settled: bool
+    links: tuple[str, ...]
+
+
+def fingerprint(folder: str, kind: str, files: Iterable[str]) -> Fingerprint:
+    """Look at files of a folder, without opening them; `kind` is what is to be read from them."""
     newest = 0
     parts: list[object] = [kind]
+    links: tuple[str, ...] = ()
     for name in files:
+        path = f"{folder}{os.sep}{name}"
         try:
-            status = os.stat(f"{folder}{os.sep}{name}")  # noqa: PTH116  (thousands of them)
+            status = os.lstat(path)
+            if stat.S_ISLNK(status.st_mode):
+                links = (*links, name)
+                status = os.stat(path)  # noqa: PTH116  (thousands of them)
         except (OSError, ValueError):
             parts.append(None)
-        else:
-            changed = max(status.st_mtime_ns, status.st_ctime_ns)
-            parts += status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, changed
-            newest = max(newest, changed)
+            continue
+        modified, changed = status.st_mtime_ns, status.st_ctime_ns
+        parts += status.st_dev, status.st_ino, status.st_size, modified, changed
+        newest = max(newest, modified, changed)
     key = hashlib.blake2b(repr(parts).encode(), digest_size=16).digest()
-    return key, newest < time.time_ns() - SETTLED_NS
+    return Fingerprint(key, newest < time.time_ns() - SETTLED_NS, links)
 
 
 class Index:

@@ -10,7 +10,7 @@ from typing import Any
 from yaml import YAMLError
 
 from mnist_exp.errors import UserError
-from mnist_exp.runs._index import Index, fingerprint
+from mnist_exp.runs._index import Fingerprint, Index, fingerprint
 from mnist_exp.runs._reading import current_targets, parse_yaml
 from mnist_exp.runs._run import Run
 from mnist_exp.runs._status import Status
@@ -20,9 +20,9 @@ FILES = (
     "metrics.json",
     "intervals.json",
     ".hydra/config.yaml",
-    ".hydra/overrides.yaml",
-    ".hydra/hydra.yaml",
+    ".hydra",  # with Hydra's other files, which nobody edits in place
 )
+RECORD = "record"  # the kind of the index's entries
 MOST_KEYS = 10_000  # of a configuration
 _SECTION = re.compile(r"^(?=[A-Za-z_])", re.MULTILINE)  # where a top-level key starts
 _CHOICES = re.compile(r"^  runtime:\n(?:    .*\n)*?    choices:\n((?:      .*\n)+)", re.MULTILINE)
@@ -36,29 +36,37 @@ class Record:
     ----------
     status : Status or None
         As written: `stale` is for `Run.state` to find out.
+    intervals : dict of pairs
+        Metric name to low and high.
     config : dict of str
         The configuration's sections as JSON texts, which siblings share.
     """
 
     status: Status | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
-    intervals: dict[str, Any] = field(default_factory=dict)
+    intervals: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)
     choices: dict[str, str] = field(default_factory=dict)
     config: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
-def read_records(runs: Sequence[Run], index: Index | None) -> list[Record]:
-    """The records of runs, in their order; what had to be read of ended runs goes to the index."""
-    keys = [fingerprint(str(run.path), "record", FILES) for run in runs]
-    entries = index.get(key for key, _ in keys) if index else {}
+def read_records(
+    runs: Sequence[Run], index: Index | None, prints: Sequence[Fingerprint] | None = None
+) -> list[Record]:
+    """The records of runs, in their order; what had to be read of ended runs goes to the index.
+
+    `prints` are the fingerprints of their `FILES`, where these have been looked at already.
+    """
+    if prints is None:
+        prints = [fingerprint(str(run.path), RECORD, FILES) for run in runs]
+    entries = index.get(looked_at.key for looked_at in prints) if index else {}
     records = []
     news = {}
-    for run, (key, settled) in zip(runs, keys, strict=True):
-        record = _decode(entries[key]) if key in entries else None
+    for run, (key, settled, _) in zip(runs, prints, strict=True):
+        record = _decode(entries.pop(key)) if key in entries else None
         if record is None:
-            record = read_record(run)
+            record = read_record(Run(run.path))  # which keeps nothing of what it reads
             if settled and record.status is not None and record.status.state != "running":
                 news[key] = json.dumps(asdict(record), default=str).encode()
         records.append(record)
@@ -94,12 +102,16 @@ def read_record(run: Run) -> Record:
     return Record(
         status=status,
         metrics=attempt(lambda: run.metrics, {}) if completed else {},
-        intervals=attempt(lambda: run.intervals, {}) if completed else {},
+        intervals=attempt(lambda: _bounds(run.intervals), {}) if completed else {},
         overrides=attempt(lambda: [str(w) for w in run.overrides], []) if folder.is_dir() else [],
         choices=attempt(lambda: _choices(run), {}) if folder.is_dir() else {},
         config=attempt(lambda: _config(run), {}) if run.config_path.exists() else {},
         problems=problems,
     )
+
+
+def _bounds(intervals: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    return {name: (interval["low"], interval["high"]) for name, interval in intervals.items()}
 
 
 def _choices(run: Run) -> dict[str, str]:

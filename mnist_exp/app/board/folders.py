@@ -5,6 +5,7 @@ thousand runs that have ended costs a thousand `stat`s. Their files, which someb
 in place, are looked at in turns.
 """
 
+import gc
 import math
 import os
 import sys
@@ -13,12 +14,13 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeGuard, get_args
+from typing import Any, TypeGuard, TypeVar, get_args
 
 from mnist_exp.comparison import display_path, one_line
 from mnist_exp.errors import UserError
-from mnist_exp.runs import FILES, Index, Record, Run, State, fingerprint, read_records
+from mnist_exp.runs import FILES, RECORD, Index, Record, Run, State, fingerprint, read_records
 
 MOST_RUNS = 50_000
 TURNS = 10  # looks in which every ended run's files are looked at once
@@ -27,6 +29,9 @@ STATUS = "status.json"
 SWEEP, JOURNAL, RESULTS = "multirun.yaml", "study.journal", "optimization_results.yaml"
 UNREADABLE = "unreadable"
 STATES = (*get_args(State), UNREADABLE)
+
+
+Shared = TypeVar("Shared")
 
 
 @dataclass(slots=True, eq=False)
@@ -82,12 +87,12 @@ class Folders:
         self._paths: dict[str, Entry] = {}  # by the path as the system spells it
         self._turn = 0
         self._looked = -math.inf
-        self._lock = threading.Lock()
-        self._texts: dict[str, str] = {}
+        self.lock = threading.RLock()  # for whoever reads many entries at once
+        self._values: dict[Any, Any] = {}
 
     def refresh(self, newer_than: float = 0.0) -> int:
         """Look again, unless somebody has since `newer_than` seconds ago; returns the version."""
-        with self._lock:
+        with self.lock:
             if time.monotonic() - self._looked >= newer_than:
                 began = time.perf_counter()
                 self._look()
@@ -118,12 +123,18 @@ class Folders:
                 entry = Entry(name, Run(place), sweep, 0, b"")
                 changed.append(entry)
             elif entry.folder_time != folder_time or self._has_new_files(entry):
+                if not entry.run.exists:  # no run any more: next time it is listed like any folder
+                    continue
                 changed.append(entry)
             entry.folder_time = folder_time
             present[place] = entry
         news = len(present) != len(self._paths) or present.keys() != self._paths.keys()
         news = news or sweeps != self.sweeps or unlisted != self.unlisted
-        self._read(changed)
+        gc.disable()  # which would go through ten thousand new entries again and again
+        try:
+            self._read(changed)
+        finally:
+            gc.enable()
         fresh = {id(entry) for entry in changed}
         for entry in present.values():
             if entry.state == "running" and id(entry) not in fresh:
@@ -136,7 +147,7 @@ class Folders:
     def _has_new_files(self, entry: Entry) -> bool:
         if entry.state != "running" and hash(entry.name) % TURNS != self._turn % TURNS:
             return False
-        return fingerprint(str(entry.run.path), "record", FILES)[0] != entry.key
+        return fingerprint(str(entry.run.path), RECORD, FILES).key != entry.key
 
     def _walk(
         self, sweeps: dict[str, Sweep], unlisted: list[str]
@@ -174,7 +185,7 @@ class Folders:
             for folder in below:
                 child = f"{place}{os.sep}{folder}"
                 child_prefix = f"{prefix}/{folder}" if prefix else folder
-                if child in self._paths and self._is_still_run(child):
+                if child in self._paths:
                     n_runs += 1
                     name = _unique(printed(child_prefix), names)
                     parent = printed(prefix)
@@ -182,49 +193,44 @@ class Folders:
                 else:
                     stack.append((child, child_prefix))
 
-    def _is_still_run(self, place: str) -> bool:
-        return os.path.lexists(f"{place}{os.sep}{STATUS}")
-
     def _read(self, entries: list[Entry]) -> None:
-        """Read what changed; a file that is a link out of the folder is not."""
-        safe = []
+        """Read what changed; a run with a file that is a link out of the folder is not."""
+        safe, prints = [], []
         for entry in entries:
-            if leading := self._leads_out(entry):
+            looked_at = fingerprint(str(entry.run.path), RECORD, FILES)
+            away = [name for name in looked_at.links if self._leads_out(entry.run.path / name)]
+            if entry.key:
                 _forget(entry)
-                entry.problem = f"{leading} is a link that leads out of {display_path(self.root)}"
+            entry.key = looked_at.key
+            if away:
+                root = display_path(self.root)
+                entry.problem = f"{away[0]} is a link that leads out of {root}"
             else:
                 safe.append(entry)
-        keys = [fingerprint(str(entry.run.path), "record", FILES)[0] for entry in safe]
-        records = read_records([Run(entry.run.path) for entry in safe], self._index)
-        for entry, key, record in zip(safe, keys, records, strict=True):
-            entry.key = key
+                prints.append(looked_at)
+        records = read_records([entry.run for entry in safe], self._index, prints)
+        for entry, record in zip(safe, records, strict=True):
             self._fill(entry, record)
 
-    def _leads_out(self, entry: Entry) -> str | None:
-        for name in FILES:
-            path = entry.run.path / name
-            if path.is_symlink() and self.inside(path) is None:
-                return name
-        hydra = entry.run.config_path.parent
-        if hydra.is_symlink():
-            return hydra.name
-        return None
+    def _leads_out(self, path: Path) -> bool:
+        real = os.path.realpath(path)
+        return not real.startswith(self.real_root + os.sep)
 
     def _fill(self, entry: Entry, record: Record) -> None:
-        _forget(entry)
         status = record.status
-        entry.overrides = tuple(self._shared(word) for word in record.overrides)
-        entry.choices = {self._shared(k): self._shared(v) for k, v in record.choices.items()}
-        entry.config = {self._shared(k): self._shared(v) for k, v in record.config.items()}
+        entry.overrides = self._same(tuple(record.overrides))
+        entry.choices = dict(self._same(tuple(record.choices.items())))
+        names = self._same(tuple(record.config))
+        entry.config = dict(zip(names, map(self._same, record.config.values()), strict=True))
         entry.problem = one_line(record.problems[0]) if record.problems else ""
         if status is None:
             return
         entry.started, entry.ended = _seconds(status.started) or 0.0, _seconds(status.ended)
-        entry.argv = tuple(self._shared(str(word)) for word in _list(status.argv))
-        entry.host = self._shared(str(status.host))
+        entry.argv = self._same(tuple(map(str, _list(status.argv))))
+        entry.host = self._same(str(status.host))
         if status.error:
             entry.problem = one_line(str(status.error))
-        entry.numbers = {self._shared(key): value for key, value in _numbers(record.metrics)}
+        entry.numbers = dict(_numbers(record.metrics))
         entry.split = next((s for s in ("test", "val") if f"{s}.accuracy" in entry.numbers), None)
         if entry.split:
             entry.accuracy = entry.numbers[f"{entry.split}.accuracy"]
@@ -244,9 +250,10 @@ class Folders:
             entry.state, entry.problem = UNREADABLE, one_line(str(error))
         return before != (entry.state, entry.progress)
 
-    def _shared(self, text: str) -> str:
-        """The same text only once in memory: siblings share most of what they say."""
-        return self._texts.setdefault(text, text)
+    def _same(self, value: Shared) -> Shared:
+        """An equal value that is in memory already: siblings share most of what they say."""
+        same: Shared = self._values.setdefault(value, value)
+        return same
 
 
 def _forget(entry: Entry) -> None:
@@ -314,22 +321,25 @@ def _list(value: Any) -> list[Any]:
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and abs(value) < sys.float_info.max
+    return type(value) in (int, float) and abs(value) < sys.float_info.max
 
 
 def _numbers(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for group, section in metrics.items():
         if isinstance(section, dict):
             for key, value in section.items():
-                if _is_number(value) and group.isprintable() and str(key).isprintable():
-                    yield f"{group}.{key}", value
+                if _is_number(value) and (name := _metric_name(group, key)):
+                    yield name, value
+
+
+@lru_cache(maxsize=4096)
+def _metric_name(group: str, key: str) -> str:
+    name = f"{group}.{key}"
+    return name if name.isprintable() else ""
 
 
 def _interval(content: Any) -> tuple[float, float] | None:
-    if not isinstance(content, dict):
-        return None
-    low, high = content.get("low"), content.get("high")
+    low, high = content or (None, None)
     return (low, high) if _is_number(low) and _is_number(high) else None
 
 

@@ -167,12 +167,13 @@ class Board:
         return _page(html)
 
     def _run_html(self, request: Request, entry: Entry) -> str:
-        self.table.rows(table.View(filter="state=none"))  # brings the differences up to date
         template = "run-part.html" if "part" in request.query_params else "run.html"
+        with self.folders.lock:
+            row = self.table.row(entry)
         return self._render(
             template,
             request,
-            row=self.table.row(entry),
+            row=row,
             entry=entry,
             columns=table.ALL_COLUMNS,
             commands=commands(entry),

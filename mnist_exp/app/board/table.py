@@ -95,14 +95,13 @@ class Table:
 
     folders: Folders
     _version: int = -1
-    _changes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _siblings: dict[str | None, list[Entry]] = field(default_factory=dict)
     _families: dict[str | None, tuple[Any, dict[str, dict[str, Any]]]] = field(default_factory=dict)
 
     def rows(self, view: View) -> list[dict[str, Any]]:
         """Every run that passes the filter, in order."""
-        self._update()
-        entries = self._selected(view)
-        return [self.row(entry) for entry in entries]
+        with self.folders.lock:
+            return [self.row(entry) for entry in self._selected(view)]
 
     def counts(self, entries: Iterable[Entry] | None = None) -> dict[str, int]:
         """How many runs are in which state."""
@@ -113,7 +112,10 @@ class Table:
 
     def groups(self, view: View) -> tuple[list[Group], int]:
         """The first rows in groups, and how many passed the filter; sorted ones are one group."""
-        self._update()
+        with self.folders.lock:
+            return self._groups(view)
+
+    def _groups(self, view: View) -> tuple[list[Group], int]:
         entries = self._selected(view)
         shown = entries[: view.limit]
         groups: list[tuple[str | None, list[Entry]]] = []
@@ -157,7 +159,7 @@ class Table:
             "accuracy": entry.accuracy,
             "accuracy_interval": list(entry.interval) if entry.interval else None,
             "split": entry.split,
-            "config": self._changes.get(entry.name, {}),
+            "config": self._differences(entry),
             "choices": dict(entry.choices),
             "message": entry.problem,
             "started": entry.started or None,
@@ -175,27 +177,20 @@ class Table:
             "metrics": entry.numbers,
         }
 
-    def _update(self) -> None:
-        """Work out what siblings differ in, where a family of runs has changed."""
-        if self._version == self.folders.version:
-            return
-        version = self.folders.version
-        families: dict[str | None, list[Entry]] = {}
-        for entry in list(self.folders.entries.values()):
-            families.setdefault(entry.sweep, []).append(entry)
-        self._families = {sweep: self._families.get(sweep, (None, {})) for sweep in families}
-        for sweep, entries in families.items():
+    def _differences(self, entry: Entry) -> dict[str, Any]:
+        """What a run differs in from its siblings, worked out when one of them is first shown."""
+        if self._version != self.folders.version:
+            self._version, self._siblings = self.folders.version, {}
+            for other in list(self.folders.entries.values()):
+                self._siblings.setdefault(other.sweep, []).append(other)
+        siblings = self._siblings.pop(entry.sweep, None)
+        if siblings:
             signature = hash(
-                tuple((e.name, *e.config.values(), *e.choices.values()) for e in entries)
+                tuple((e.name, *e.config.values(), *e.choices.values()) for e in siblings)
             )
-            if self._families[sweep][0] != signature:
-                self._families[sweep] = signature, _family(entries)
-        self._changes = {
-            name: changes
-            for _, family in self._families.values()
-            for name, changes in family.items()
-        }
-        self._version = version
+            if self._families.get(entry.sweep, (None,))[0] != signature:
+                self._families[entry.sweep] = signature, _family(siblings)
+        return self._families[entry.sweep][1].get(entry.name, {})
 
     def _selected(self, view: View) -> list[Entry]:
         entries = list(self.folders.entries.values())
