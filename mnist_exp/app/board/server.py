@@ -101,6 +101,7 @@ class Board:
         self._pool: ProcessPoolExecutor | None = None
         self._searches: dict[str, tuple[tuple[int, int], str]] = {}
         self._drawing = asyncio.Lock()
+        self._ending = False
         self._templates = Environment(
             loader=ChoiceLoader(
                 [PackageLoader("mnist_exp.app.board"), PackageLoader("mnist_exp.report")]
@@ -285,7 +286,7 @@ class Board:
             self._task = asyncio.create_task(self._look())
         try:
             yield f"data: {self.folders.version}\n\n"
-            while True:
+            while not self._ending:
                 try:
                     await asyncio.wait_for(news.wait(), KEEP_ALIVE_SECONDS)
                 except TimeoutError:
@@ -337,7 +338,10 @@ class Board:
         return HTMLResponse(html, status, HEADERS | {"Content-Security-Policy": PAGE_POLICY})
 
     def close(self) -> None:
-        """End what draws pages."""
+        """End what draws pages, and the answers that would go on forever."""
+        self._ending = True
+        for news in self._watchers:
+            news.set()
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -449,7 +453,10 @@ def serve(
         file=sys.stderr,
         flush=True,
     )
-    try:
-        uvicorn.Server(config).run()
-    finally:
-        app.state.board.close()
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: Any = None) -> None:
+            app.state.board.close()
+            await super().shutdown(sockets)
+
+    Server(config).run()

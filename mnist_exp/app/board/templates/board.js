@@ -28,6 +28,11 @@ function morphChildren(old, fresh) {
       old.insertBefore(child, at);
       continue;
     }
+    while (child.id && at !== match && at && !at.id) { // what is moved loses the focus: rather clear the way
+      const next = at.nextSibling;
+      at.remove();
+      at = next;
+    }
     if (match === at) at = at.nextSibling; else old.insertBefore(match, at);
     morph(match, child);
   }
