@@ -10,11 +10,11 @@ import hmac
 import json
 import logging
 import shlex
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,7 @@ class Board:
         self._pool: ProcessPoolExecutor | None = None
         self._searches: dict[str, tuple[tuple[int, int], str]] = {}
         self._drawing = asyncio.Lock()
-        self._ending = False
+        self._ending = asyncio.Event()
         self._templates = Environment(
             loader=ChoiceLoader(
                 [PackageLoader("mnist_exp.app.board"), PackageLoader("mnist_exp.report")]
@@ -264,10 +264,18 @@ class Board:
 
     async def _made(self, make: Callable[..., str], *arguments: object) -> str:
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(1, get_context("spawn"))
-        loop = asyncio.get_running_loop()
+            # Ctrl-C is for this process, which then lets the other one end.
+            ignore = (signal.SIGINT, signal.SIG_IGN)
+            self._pool = ProcessPoolExecutor(1, get_context("spawn"), signal.signal, ignore)
+        made: asyncio.Future[str] = asyncio.wrap_future(self._pool.submit(make, *arguments))
+        ending: asyncio.Future[Any] = asyncio.create_task(self._ending.wait())
+        either: set[asyncio.Future[Any]] = {made, ending}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        if not made.done():
+            raise UserError("the board ends")
         try:
-            return await loop.run_in_executor(self._pool, partial(make, *arguments))
+            return made.result()
         except BrokenProcessPool as error:
             self._pool = None
             raise UserError("the process that makes such pages was killed; try again") from error
@@ -286,7 +294,7 @@ class Board:
             self._task = asyncio.create_task(self._look())
         try:
             yield f"data: {self.folders.version}\n\n"
-            while not self._ending:
+            while not self._ending.is_set():
                 try:
                     await asyncio.wait_for(news.wait(), KEEP_ALIVE_SECONDS)
                 except TimeoutError:
@@ -339,7 +347,7 @@ class Board:
 
     def close(self) -> None:
         """End what draws pages, and the answers that would go on forever."""
-        self._ending = True
+        self._ending.set()
         for news in self._watchers:
             news.set()
         if self._pool is not None:
