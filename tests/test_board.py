@@ -20,7 +20,7 @@ from mnist_exp.app.board.table import Table, View
 from mnist_exp.board import main
 from mnist_exp.comparison import compare_runs
 from mnist_exp.errors import UserError
-from mnist_exp.runs import Index, Progress, Run, read_records
+from mnist_exp.runs import Index, Progress, Run, find_runs, read_records, shared_index
 
 BREAK_IN = "document.title='broken in'"
 HOSTILE = f'<script>{BREAK_IN}</script><img src=x onerror="{BREAK_IN}">'
@@ -252,6 +252,13 @@ def test_what_was_read_comes_from_the_index_unless_a_file_changed(grid, settled)
     assert read_records([Run(run.path)], index)[0].metrics["test"]["accuracy"] == 0.111
     (run.path / "metrics.json").write_text('{"test": {"accuracy": 0.5}}')
     assert read_records([Run(run.path)], index)[0].metrics["test"]["accuracy"] == 0.5
+
+
+def test_find_runs_takes_from_the_index_what_it_would_read(grid, settled, monkeypatch):
+    plain = [(run.config, run.metrics) for run in find_runs("runs")]
+    read_records([Run(run.path) for run in find_runs("runs")], shared_index())
+    monkeypatch.setattr("mnist_exp.runs._run.parse_yaml", None)
+    assert [(run.config, run.metrics) for run in find_runs("runs")] == plain
 
 
 def test_files_of_a_moment_ago_and_running_runs_are_not_indexed(grid):
