@@ -431,7 +431,7 @@ def test_cached_validation_features_give_the_same_bits_as_the_pipeline(tmp_path)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         words = [
             "dataset=digits",
-            "dataset.train_size=100",
+            "dataset.train_size=150",
             "dataset.val_size=50",
             "n_jobs=2",
             "model=knn",
