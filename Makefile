@@ -1,7 +1,7 @@
-# Wraps the commands of the README for those who prefer short ones.
+# Short names for the commands of CONTRIBUTING.md.
 PYTHON = .venv/bin/python
 
-.PHONY: install test slow check format benchmark
+.PHONY: install test slow check docs format benchmark
 install:
 	python3 -m venv .venv && .venv/bin/pip install -q -e ".[test]"
 test:
@@ -9,7 +9,9 @@ test:
 slow:
 	$(PYTHON) -m pytest -q -m slow
 check:
-	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
+docs:
+	.venv/bin/mkdocs build
 format:
 	.venv/bin/ruff check --fix . && .venv/bin/ruff format .
 benchmark:

@@ -1,28 +1,44 @@
 """Config-driven experiments on handwritten digits.
 
-For scripts: `Run` and `find_runs` read run folders, `compare_runs` says which of them is better.
+`run` trains a model and leaves a run folder; `Run` and `find_runs` read such folders;
+`compare_runs` says which of them is better; `load_reader` reads pictures with a run's model.
 """
 
+from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mnist_exp.comparison import compare_runs
+    from mnist_exp.comparison import Comparison, compare_runs
+    from mnist_exp.recognition import load_reader
     from mnist_exp.runs import Run, find_runs
+    from mnist_exp.train import run
 
-__version__ = "0.1.0"
-__all__ = ["Run", "__version__", "compare_runs", "find_runs"]
+    __version__: str
 
-_HOMES = {
+__all__ = [
+    "Comparison",
+    "Run",
+    "__version__",
+    "compare_runs",
+    "find_runs",
+    "load_reader",
+    "run",
+]
+
+_ROOMS = {
+    "Comparison": "mnist_exp.comparison",
     "Run": "mnist_exp.runs",
-    "find_runs": "mnist_exp.runs",
     "compare_runs": "mnist_exp.comparison",
+    "find_runs": "mnist_exp.runs",
+    "load_reader": "mnist_exp.recognition",
+    "run": "mnist_exp.train",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that `--help` of a command does not wait for what it never needs."""
-    from importlib import import_module
-
-    if name not in _HOMES:
+    if name == "__version__":
+        return metadata.version("mnist-exp")
+    if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_ROOMS[name]), name)

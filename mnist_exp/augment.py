@@ -1,11 +1,10 @@
-"""Augmentation: more training images from the ones there are, as pure functions of images and a
-random generator.
+"""Augmentation: more training images from the ones there are.
 
-Every choice has one form: `f(images, rng, *, <options>, n_jobs=1)` takes uint8 images (n, h, w) of
-any size and returns uint8 (m * n, h, w): the originals, then altered copy 1 of all images, then
-copy 2, so that the labels are `np.tile(labels, m)`. Random ones work in blocks of a fixed size,
-each with a random stream of its own, so that any number of threads gives the same images. What
-comes into a picture from outside is 0.
+Every choice is a pure function of one form: `f(images, rng, *, <options>, n_jobs=1)` takes uint8
+images (n, h, w) of any size and returns uint8 (m * n, h, w): the originals, then altered copy 1 of
+all images, then copy 2, so that the labels are `np.tile(labels, m)`. Random ones work in blocks of
+a fixed size, each with a random stream of its own, so that any number of threads gives the same
+images. What comes into a picture from outside is 0.
 """
 
 import itertools
@@ -26,7 +25,28 @@ Alter = Callable[[Images, np.random.Generator, Images, Scratch], None]
 
 
 def none(images: Images, rng: np.random.Generator, *, n_jobs: int = 1) -> Images:
-    """Return the images as they are."""
+    """Return the images as they are.
+
+    Parameters
+    ----------
+    images
+        uint8 (n, h, w).
+    rng
+        Unused: nothing here is random.
+    n_jobs
+        Unused.
+
+    Returns
+    -------
+    NDArray[np.uint8]
+        The images themselves.
+
+    Examples
+    --------
+    >>> images = np.zeros((10, 28, 28), np.uint8)
+    >>> none(images, np.random.default_rng(0)) is images
+    True
+    """
     _size(images)
     return images
 
@@ -39,26 +59,47 @@ def shift(
     diagonal: bool = False,
     n_jobs: int = 1,
 ) -> Images:
-    """Add the images moved up, left, right and down (5x), or in all eight directions (9x).
+    """Add the images moved up, left, right and down, or in all eight directions.
 
-    Nothing here is random, and one thread already writes as fast as the memory takes it.
+    Parameters
+    ----------
+    images
+        uint8 (n, h, w).
+    rng
+        Unused: nothing here is random.
+    pixels
+        How far they are moved.
+    diagonal
+        Whether they are moved in all eight directions.
+    n_jobs
+        Unused: one thread already writes as fast as the memory takes it.
+
+    Returns
+    -------
+    NDArray[np.uint8]
+        Images (m * n, h, w): the originals, then those moved in each direction; m = 5 or 9.
+
+    Examples
+    --------
+    >>> image = np.uint8([[[0, 0, 0], [0, 9, 0], [0, 0, 0]]])
+    >>> shift(image, np.random.default_rng(0))[1].tolist()
+    [[0, 9, 0], [0, 0, 0], [0, 0, 0]]
     """
     height, width = _size(images)
-    _number("pixels", pixels, 1, min(height, width) - 1, whole=True)
+    _check(whole=True, pixels=(pixels, 1, min(height, width) - 1))
     if not isinstance(diagonal, bool):
         raise UserError(f"augment.diagonal must be true or false, not {diagonal!r}")
-    everywhere = itertools.product((-1, 0, 1), repeat=2)
-    directions = [(down, right) for down, right in everywhere if diagonal or 0 in (down, right)]
-    directions.remove((0, 0))
+    directions = [
+        (down, right)
+        for down, right in itertools.product((-1, 0, 1), repeat=2)
+        if (down, right) != (0, 0) and (diagonal or 0 in (down, right))
+    ]
     result = np.zeros((1 + len(directions), *images.shape), np.uint8)
     result[0] = images
-    kept = {
-        -1: slice(pixels, None),
-        0: slice(None),
-        1: slice(None, -pixels),
-    }  # what stays in the picture, by direction
+    # What stays in the picture, by direction.
+    inside = {-1: slice(pixels, None), 0: slice(None), 1: slice(None, -pixels)}
     for moved, (down, right) in zip(result[1:], directions, strict=True):
-        moved[:, kept[-down], kept[-right]] = images[:, kept[down], kept[right]]
+        moved[:, inside[-down], inside[-right]] = images[:, inside[down], inside[right]]
     return result.reshape(-1, height, width)
 
 
@@ -70,7 +111,32 @@ def rotate(
     copies: int = 4,
     n_jobs: int = 1,
 ) -> Images:
-    """Add copies turned about the centre, uniformly within ± `degrees`."""
+    """Add copies turned about the centre.
+
+    Parameters
+    ----------
+    images
+        uint8 (n, h, w).
+    rng
+        Source of all randomness.
+    degrees
+        The angle is uniform within ± degrees.
+    copies
+        Number of altered copies of each image.
+    n_jobs
+        Number of threads.
+
+    Returns
+    -------
+    NDArray[np.uint8]
+        Images (m * n, h, w): the originals, then copy after copy of all of them; m = 1 + copies.
+
+    Examples
+    --------
+    >>> images = np.full((10, 28, 28), 200, np.uint8)
+    >>> rotate(images, np.random.default_rng(0), degrees=10, copies=2).shape
+    (30, 28, 28)
+    """
     return affine(
         images, rng, degrees=degrees, scale=0, shear=0, translation=0, copies=copies, n_jobs=n_jobs
     )
@@ -87,17 +153,47 @@ def affine(
     copies: int = 4,
     n_jobs: int = 1,
 ) -> Images:
-    """Add copies resized, slanted and turned about the centre and moved, each uniformly within ±
-    its option.
+    """Add copies resized, slanted and turned about the centre, then moved.
 
-    Rotation `degrees` and `shear`, the slant of upright strokes, are angles in degrees; `scale` is a share (0.1: from
-    0.9 to 1.1 times as large); `translation` is in pixels.
+    Each by as much as a uniform random number within ± its option says.
+
+    Parameters
+    ----------
+    images
+        uint8 (n, h, w).
+    rng
+        Source of all randomness.
+    degrees
+        Of the rotation.
+    scale
+        A share; 0.1: from 0.9 to 1.1 times as large.
+    shear
+        The slant of upright strokes, in degrees.
+    translation
+        In pixels, down and to the right.
+    copies
+        Number of altered copies of each image.
+    n_jobs
+        Number of threads.
+
+    Returns
+    -------
+    NDArray[np.uint8]
+        Images (m * n, h, w): the originals, then copy after copy of all of them; m = 1 + copies.
+
+    Examples
+    --------
+    >>> images = np.full((10, 28, 28), 200, np.uint8)
+    >>> affine(images, np.random.default_rng(0), degrees=5, copies=1).shape
+    (20, 28, 28)
     """
     height, width = _size(images)
-    _number("degrees", degrees, 0, 180)
-    _number("scale", scale, 0, 0.95)
-    _number("shear", shear, 0, 80)
-    _number("translation", translation, 0, max(height, width))
+    _check(
+        degrees=(degrees, 0, 180),
+        scale=(scale, 0, 0.95),
+        shear=(shear, 0, 80),
+        translation=(translation, 0, max(height, width)),
+    )
     y, x = (
         np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2) for size in (height, width)
     )
@@ -133,17 +229,46 @@ def elastic(
     copies: int = 4,
     n_jobs: int = 1,
 ) -> Images:
-    """Add copies whose pixels are displaced by smooth random fields (Simard, Steinkraus & Platt
-    2003, section 2).
+    """Add copies whose pixels are displaced by smooth random fields.
 
-    A field is uniform noise in ±1, smoothed by a Gaussian of `sigma` pixels and multiplied by
-    `alpha`; away from the border its standard deviation is alpha / (sigma * sqrt(12 * pi)) pixels:
-    0.7 here, 1.4 with the paper's alpha of 34.
+    A field is uniform noise in ±1, smoothed by a Gaussian and multiplied by `alpha`. Away from the
+    border its standard deviation is alpha / (sigma * sqrt(12 * pi)) pixels: 0.7 by default, 1.4
+    with the paper's alpha of 34.
+
+    Parameters
+    ----------
+    images
+        uint8 (n, h, w).
+    rng
+        Source of all randomness.
+    alpha
+        How strong the fields are.
+    sigma
+        How smooth they are: of the Gaussian, in pixels.
+    copies
+        Number of altered copies of each image.
+    n_jobs
+        Number of threads.
+
+    Returns
+    -------
+    NDArray[np.uint8]
+        Images (m * n, h, w): the originals, then copy after copy of all of them; m = 1 + copies.
+
+    References
+    ----------
+    Simard, Steinkraus & Platt 2003, "Best practices for convolutional neural networks applied to
+    visual document analysis", section 2.
+
+    Examples
+    --------
+    >>> images = np.full((10, 28, 28), 200, np.uint8)
+    >>> elastic(images, np.random.default_rng(0), alpha=34, copies=1).shape
+    (20, 28, 28)
     """
     height, width = _size(images)
-    _number("alpha", alpha, 0)
-    _number("sigma", sigma, 0.1)
-    # As matrices, because a product with them is several times faster than a convolution line by line.
+    _check(alpha=(alpha, 0, np.inf), sigma=(sigma, 0.1, np.inf))
+    # As matrices: a product with them is several times faster than a convolution line by line.
     smooth_rows, smooth_cols = (
         gaussian_filter1d(np.eye(size, dtype=np.float32), sigma, mode="constant")
         for size in (height, width)
@@ -175,11 +300,35 @@ def morph(
 ) -> Images:
     """Add copies with thinner or thicker strokes.
 
-    Each is a blend of the image with its grey erosion or dilation by a cross of 3x3 pixels, whose share is uniform in
-    0..`strength`, brought back to the brightness it had: a thin pen is no paler than a thick one.
+    Each is a blend of the image with its grey erosion or dilation by a cross of 3x3 pixels, brought
+    back to the brightness it had: a thin pen is no paler than a thick one.
+
+    Parameters
+    ----------
+    images
+        uint8 (n, h, w).
+    rng
+        Source of all randomness.
+    strength
+        The share of erosion or dilation is uniform in 0..strength.
+    copies
+        Number of altered copies of each image.
+    n_jobs
+        Number of threads.
+
+    Returns
+    -------
+    NDArray[np.uint8]
+        Images (m * n, h, w): the originals, then copy after copy of all of them; m = 1 + copies.
+
+    Examples
+    --------
+    >>> images = np.full((10, 28, 28), 200, np.uint8)
+    >>> morph(images, np.random.default_rng(0), strength=1, copies=1).shape
+    (20, 28, 28)
     """
     height, width = _size(images)
-    _number("strength", strength, 0, 1)
+    _check(strength=(strength, 0, 1))
     cross = [(1, 1), (0, 1), (2, 1), (1, 0), (1, 2)]
 
     def alter(images: Images, rng: np.random.Generator, result: Images, scratch: Scratch) -> None:
@@ -209,12 +358,37 @@ def noise(
     copies: int = 4,
     n_jobs: int = 1,
 ) -> Images:
-    """Add copies with Gaussian noise of `std` grey levels, and a share `amount` of the pixels
-    turned black or white.
+    """Add copies with Gaussian noise, and with pixels turned black or white.
+
+    Parameters
+    ----------
+    images
+        uint8 (n, h, w).
+    rng
+        Source of all randomness.
+    std
+        Of the Gaussian, in grey levels.
+    amount
+        Share of the pixels that turn, half of them black, half white.
+    copies
+        Number of altered copies of each image.
+    n_jobs
+        Number of threads.
+
+    Returns
+    -------
+    NDArray[np.uint8]
+        Images (m * n, h, w): the originals, then copy after copy of all of them; m = 1 + copies.
+
+    Examples
+    --------
+    >>> grey = np.full((10, 28, 28), 128, np.uint8)
+    >>> noisy = noise(grey, np.random.default_rng(0), std=10, copies=1)[10:]
+    >>> round(noisy.std())
+    10
     """
     _size(images)
-    _number("std", std, 0)
-    _number("amount", amount, 0, 1)
+    _check(std=(std, 0, np.inf), amount=(amount, 0, 1))
 
     def alter(images: Images, rng: np.random.Generator, result: Images, scratch: Scratch) -> None:
         grey = scratch("grey", images.shape)
@@ -231,8 +405,31 @@ def noise(
 
 
 def chain(images: Images, rng: np.random.Generator, *, n_jobs: int = 1, **steps: Any) -> Images:
-    """Apply steps in the order given, each to all that the one before returned, so that their
-    copies multiply.
+    """Apply steps in the order given, each to all images that the one before returned.
+
+    Parameters
+    ----------
+    images
+        uint8 (n, h, w).
+    rng
+        Source of all randomness.
+    n_jobs
+        Number of threads.
+    **steps
+        Augmentations by name, with their options bound; their copies multiply.
+
+    Returns
+    -------
+    NDArray[np.uint8]
+        Images (m * n, h, w); m is the product of the steps' own.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> images = np.full((10, 28, 28), 200, np.uint8)
+    >>> steps = {"shift": shift, "morph": partial(morph, copies=1)}
+    >>> chain(images, np.random.default_rng(0), **steps).shape
+    (100, 28, 28)
     """
     _size(images)
     for name, step in steps.items():
@@ -245,7 +442,7 @@ def chain(images: Images, rng: np.random.Generator, *, n_jobs: int = 1, **steps:
 def _with_copies(
     images: Images, rng: np.random.Generator, copies: int, n_jobs: int, alter: Alter
 ) -> Images:
-    _number("copies", copies, 1, whole=True)
+    _check(whole=True, copies=(copies, 1, np.inf))
     n, height, width = images.shape
     size = block_size(height, width)
     streams = rng.spawn(-(-n // size))
@@ -275,15 +472,12 @@ def _size(images: Images) -> tuple[int, int]:
     return images.shape[1], images.shape[2]
 
 
-def _number(name: str, value: Any, low: float, high: float = np.inf, whole: bool = False) -> None:
-    """Refuse an option that is not a finite number from `low` to `high`."""
+def _check(*, whole: bool = False, **options: tuple[Any, float, float]) -> None:
+    """Refuse an option (value, low, high) that is not a finite number from `low` to `high`."""
     kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, kinds)
-        or not low <= value <= high
-        or value == np.inf
-    ):
-        kind = "a whole number" if whole else "a number"
-        span = f"of at least {low}" if high == np.inf else f"from {low} to {high}"
-        raise UserError(f"augment.{name} must be {kind} {span}, not {value!r}")
+    for name, (value, low, high) in options.items():
+        is_number = isinstance(value, kinds) and not isinstance(value, bool)
+        if not is_number or not low <= value <= high or value == np.inf:
+            kind = "a whole number" if whole else "a number"
+            span = f"of at least {low}" if high == np.inf else f"from {low} to {high}"
+            raise UserError(f"augment.{name} must be {kind} {span}, not {value!r}")

@@ -1,6 +1,4 @@
-"""`python -m mnist_exp.compare PATH...`: say whether B is better than A, on what, and how sure that
-is.
-"""
+"""`python -m mnist_exp.compare PATH...`: say which run is better, on what, and how sure that is."""
 
 import argparse
 import json
@@ -112,10 +110,10 @@ def _points(text: str) -> float:
 
 
 def _plain_lines(text: str) -> str:
-    """What is printed may quote a folder: nothing in it can steer the terminal."""
-    from mnist_exp.comparison import plain
+    """What quotes a folder, without what could steer the terminal."""
+    from mnist_exp.comparison import printable
 
-    return "\n".join(map(plain, text.split("\n")))
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def _compare(arguments: argparse.Namespace) -> "Comparison":
@@ -151,22 +149,23 @@ def _show(comparison: "Comparison", style: str) -> None:
 def gate_failures(
     comparison: "Comparison", fail_if_worse: bool, noninferior: float | None
 ) -> Iterator[str]:
-    """A sentence for everything that keeps a gate shut; only a run that was compared can open
-    one.
-    """
+    """A sentence for all that keeps a gate shut; only a run that was compared can open one."""
     if not fail_if_worse and noninferior is None:
         return
     for path in comparison.without_evidence:
         yield f"{path}: no run there could be compared, so there is no evidence on it"
     for run in comparison.runs:
-        found = run.difference
-        if found is None:
+        difference = run.difference
+        if difference is None:
             continue
-        if fail_if_worse and found.verdict == "worse":
-            yield f"{run.name}: worse by {-found.delta:.2f} points (p after Holm {found.p_holm:.2g})"
-        if noninferior is not None and found.delta_interval.low <= -noninferior:
+        if fail_if_worse and difference.verdict == "worse":
             yield (
-                f"{run.name}: may be {-found.delta_interval.low:.2f} points worse, "
+                f"{run.name}: worse by {-difference.delta:.2f} points "
+                f"(p after Holm {difference.p_holm:.2g})"
+            )
+        if noninferior is not None and difference.delta_interval.low <= -noninferior:
+            yield (
+                f"{run.name}: may be {-difference.delta_interval.low:.2f} points worse, "
                 f"and no more than {noninferior:g} is allowed"
             )
 

@@ -2,22 +2,20 @@
 
 import argparse
 import logging
+import os
 import socket
-import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mnist_exp.errors import UserError
 
-if TYPE_CHECKING:
-    from mnist_exp.app.loaded_runs import Shelf
-
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-EPILOG = """Without a run it takes the latest one under --runs, or the newest; where there is none, it trains
-`model=sgd` first. It listens on this machine alone; another --host needs --auth."""
+EPILOG = """Without --run it takes the latest run under --runs, or the newest; where there is
+none, it trains `model=sgd` first. It listens on this machine alone; another --host needs --auth."""
 
 
 def main() -> None:
@@ -46,10 +44,12 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     parser.add_argument("--port", type=int, default=7860)
-    parser.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for it")
+    parser.add_argument("--auth", metavar="USER:PASSWORD", help="what visitors must enter")
     arguments = parser.parse_args()
     if arguments.host not in LOOPBACK and not arguments.auth:
-        parser.error(f"--host {arguments.host} lets others in: give --auth USER:PASSWORD too")
+        parser.error(
+            f"--host {arguments.host} lets other machines in: give --auth USER:PASSWORD too"
+        )
     if not 0 < arguments.port < 65536:
         parser.error(f"--port {arguments.port}: must be from 1 to 65535")
     if arguments.auth and not all(arguments.auth.partition(":")[::2]):
@@ -60,71 +60,57 @@ def _parse() -> argparse.Namespace:
 def _serve(arguments: argparse.Namespace) -> None:
     started = time.perf_counter()
     _check_port(arguments.host, arguments.port)
-    from mnist_exp.app.loaded_runs import Shelf, describe
-    from mnist_exp.runs import open_run
-
-    wanted = open_run(arguments.run, arguments.runs) if arguments.run else None
-    shelf = Shelf(arguments.runs, wanted)
-    first = first_run(shelf, wanted is not None)
-    print(f"{describe(shelf.runs()[first], first)}: starting the page", file=sys.stderr, flush=True)
     from threadpoolctl import threadpool_limits
 
     from mnist_exp.app.feedback import Feedback
-    from mnist_exp.app.page import Demo, serve
+    from mnist_exp.app.loaded_runs import LoadedRuns, describe, first_run
+    from mnist_exp.runs import open_run
 
-    threadpool_limits(1)  # for one picture at a time, threads cost more than they save
-    demo = Demo(shelf, first, Feedback(arguments.runs / "feedback"))
-    auth = tuple(arguments.auth.split(":", 1)) if arguments.auth else None
-    page = serve(demo, arguments.host, arguments.port, auth, block=False)
-    print(
-        f"{page.local_url} after {time.perf_counter() - started:.1f} s; Ctrl-C ends it",
-        file=sys.stderr,
-        flush=True,
+    runs = LoadedRuns(
+        arguments.runs, open_run(arguments.run, arguments.runs) if arguments.run else None
     )
-    threading.Thread(target=demo.warm_up, daemon=True, name="warm-up").start()
-    page.block_thread()
+    first = first_run(runs)
+    _tell(f"{describe(runs.listed()[first], first)}: starting the page")
+    # For one picture at a time, threads cost more than they save.
+    with threadpool_limits(1), _without_gradio_variables():
+        from mnist_exp.app.page import Demo, serve
+
+        demo = Demo(runs, first, Feedback(arguments.runs / "feedback"))
+        auth = tuple(arguments.auth.split(":", 1)) if arguments.auth else None
+        page = serve(demo, arguments.host, arguments.port, auth)
+        _tell(f"{page.local_url} after {time.perf_counter() - started:.1f} s; Ctrl-C ends it")
+        threading.Thread(target=demo.warm_up, daemon=True, name="warm-up").start()
+        page.block_thread()
 
 
 def _check_port(host: str, port: int) -> None:
-    """Tell a port that is taken before three seconds of imports; Gradio's message tells of its own
-    variables.
-    """
+    """Refuse a port that is in use before three seconds of imports."""
     try:
         socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
         ).close()
     except OSError as error:
         raise UserError(
-            f"{host}:{port} cannot be had ({error}): choose another --port or --host"
+            f"{host}:{port} cannot be used ({error}): choose another --port or --host"
         ) from error
 
 
-def first_run(shelf: "Shelf", named: bool) -> str:
-    """The name of the run to begin with; one is trained where there is none."""
-    from mnist_exp.runs import open_run
+def _tell(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
-    if not named and not shelf.runs():
-        train(shelf.root)
-    if named or not shelf.runs():
-        return shelf.name(shelf.first)
+
+@contextmanager
+def _without_gradio_variables() -> Iterator[None]:
+    """Serve as the arguments say: GRADIO_ALLOWED_PATHS would win over a list that is empty."""
+    ignored = {
+        name: os.environ.pop(name)
+        for name in list(os.environ)
+        if name.startswith("GRADIO_") and name != "GRADIO_TEMP_DIR"
+    }
     try:
-        return shelf.name(open_run("latest", shelf.root))
-    except UserError:  # latest was moved away, or is a search's trial: the newest one will do
-        return shelf.name(None)
-
-
-def train(outputs: Path) -> None:
-    """Train the default model, with the progress that training shows; UserError if that fails."""
-    print(
-        f"no run in {outputs}: training model=sgd first, on MNIST if it is on disk or can be had, else on the small "
-        "digits bundled with scikit-learn",
-        file=sys.stderr,
-        flush=True,
-    )
-    quoted = str(outputs).replace("\\", "\\\\").replace("'", "\\'")
-    command = [sys.executable, "-m", "mnist_exp.train", "model=sgd", f"outputs='{quoted}'"]
-    if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
-        raise UserError("training failed; see above")
+        yield
+    finally:
+        os.environ.update(ignored)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,25 @@
-"""The walk of the data, as one plain function of plain objects: augment, extract features, fit,
-evaluate.
+"""The walk of the data, as one plain function of plain objects.
+
+Augment, extract features, fit, evaluate: no Hydra and no configuration.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from joblib import Memory
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from mnist_exp import models
-from mnist_exp.data import Dataset, Split
+from mnist_exp.data import Dataset, Source, Split, load
 from mnist_exp.errors import UserError
 from mnist_exp.evaluation import (
     Interval,
@@ -29,7 +32,7 @@ from mnist_exp.evaluation import (
     precision_recall_f1,
     wilson,
 )
-from mnist_exp.process import Stages, computed_once
+from mnist_exp.process import Stages, cache_errors_named, computed_once
 
 
 class Augmentation(Protocol):
@@ -43,20 +46,44 @@ class Augmentation(Protocol):
 
 @dataclass(frozen=True)
 class Interim:
-    """What a half-fitted model says of the validation split."""
+    """How well a half-fitted model does on the validation split.
 
-    stage: int  # epochs, or tens of trees
-    share: float  # of the whole fit
-    seconds: float  # of fitting so far
+    Attributes
+    ----------
+    stage
+        Epochs, or tens of trees.
+    share
+        Of the whole fit (0..1).
+    seconds
+        Of fitting so far.
+    metrics
+        On the validation split, by name: `accuracy`, `macro_f1` ...
+    """
+
+    stage: int
+    share: float
+    seconds: float
     metrics: dict[str, float]
 
 
-Report = Callable[[Interim], None]
+OnInterim = Callable[[Interim], None]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an experiment leaves: the fitted pipeline and what it said of each split."""
+    """What an experiment leaves.
+
+    Attributes
+    ----------
+    pipeline
+        The fitted pipeline, from raw uint8 images to classes.
+    predictions
+        For `val` and `test`, where there are such splits.
+    metrics
+        For each of these the metrics by name, and under `data` the number of images.
+    intervals
+        `test.accuracy` and so on, for the metrics that have a sound interval.
+    """
 
     pipeline: Pipeline
     predictions: dict[str, Predictions]
@@ -65,15 +92,64 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """The training data as the estimator wants it, with the fitted features that made it so."""
+class Experiment:
+    """What a configuration describes, as objects that know nothing of it.
 
-    X: NDArray[np.float32]
-    y: NDArray[np.int64]
+    Attributes
+    ----------
+    source
+        The dataset, not loaded yet.
+    sizes
+        `train_size`, `val_size`, `test_size` and `split_seed`, as `mnist_exp.data.load` takes them.
+    augment, features, estimator
+        As `run_experiment` takes them; `run` fits clones.
+    seed, n_jobs
+        Of models and augmentation, and the number of threads.
+    cache_dir, cache_bytes
+        Where decoded data and features are kept, and how much the latter may take.
+    """
+
+    source: Source
+    sizes: dict[str, Any]
+    augment: Augmentation
     features: BaseEstimator
-    seconds: dict[
-        str, float
-    ]  # what it took, also where it comes from a cache: a fit is as long as it is
+    estimator: BaseEstimator
+    seed: int
+    n_jobs: int
+    cache_dir: Path
+    cache_bytes: int
+
+    def load(self, with_test: bool = True) -> Dataset:
+        """Read the data and cut the splits."""
+        return load(self.source, **self.sizes, with_test=with_test)
+
+    def memory(self) -> Memory:
+        """Return where experiments find features that another has extracted, trimmed to size."""
+        folder = self.cache_dir / "features"
+        with cache_errors_named(folder):
+            memory = Memory(folder, mmap_mode="r", verbose=0)
+            memory.reduce_size(bytes_limit=self.cache_bytes)
+        return memory
+
+    def run(
+        self,
+        dataset: Dataset,
+        stages: Stages | None = None,
+        memory: Memory | None = None,
+        on_interim: OnInterim | None = None,
+    ) -> Outcome:
+        """Fit and evaluate; see `run_experiment`."""
+        return run_experiment(
+            dataset,
+            self.augment,
+            clone(self.features),
+            clone(self.estimator),
+            seed=self.seed,
+            n_jobs=self.n_jobs,
+            stages=stages,
+            memory=memory,
+            on_interim=on_interim,
+        )
 
 
 def run_experiment(
@@ -86,55 +162,88 @@ def run_experiment(
     n_jobs: int,
     stages: Stages | None = None,
     memory: Memory | None = None,
-    report: Report | None = None,
+    on_interim: OnInterim | None = None,
 ) -> Outcome:
     """Fit on the training split, augmented, and evaluate on every other split there is.
 
-    With `memory`, jobs that share data, augmentation, features and seed compute those once. With
-    `report`, the metrics on the validation split are told while the estimator is fitted, if it can
-    be fitted in stages.
+    Parameters
+    ----------
+    dataset
+        Its training split, and a validation or a test split.
+    augment
+        Applied to the training images only.
+    features, estimator
+        A transformer of images and a classifier; both are fitted in place.
+    seed
+        Of the augmentation and of the bootstrap; features and estimator have their own.
+    n_jobs
+        Number of threads.
+    stages
+        Times the stages and shows their progress.
+    memory
+        Where experiments that share data, augmentation, features and seed find what another one
+        has computed.
+    on_interim
+        Called with the metrics on the validation split while the estimator is fitted, if it can
+        be fitted in stages; may raise to end the experiment.
+
+    Returns
+    -------
+    Outcome
+        The fitted pipeline, its predictions, metrics and intervals.
+
+    Raises
+    ------
+    UserError
+        If features or estimator do not fit the data.
+
+    Examples
+    --------
+    >>> from mnist_exp import augment
+    >>> from mnist_exp.data import digits, load
+    >>> from mnist_exp.features import Pixels
+    >>> from sklearn.naive_bayes import BernoulliNB
+    >>> dataset = load(digits(), train_size=300, test_size=100)
+    >>> model = BernoulliNB(binarize=0.5)
+    >>> outcome = run_experiment(dataset, augment.none, Pixels(), model, seed=0, n_jobs=1)
+    >>> outcome.metrics["test"]["accuracy"] > 0.8
+    True
     """
     stages = stages or Stages()
     memory = memory or Memory(None, verbose=0)
     with threadpool_limits(n_jobs):
         pipeline, n_augmented = _fit(
-            dataset, augment, features, estimator, seed, n_jobs, stages, memory, report
+            dataset, augment, features, estimator, seed, n_jobs, stages, memory, on_interim
         )
+        predictions = {}
         with stages("evaluate"), _refusals_named("model"):
-            evaluated = {}
             if dataset.val:
-                evaluated["val"] = _evaluate_val(pipeline, dataset.val, memory, n_jobs)
+                X = _val_features(dataset.val, pipeline[0], memory, n_jobs)
+                predictions["val"] = _predict(pipeline[-1], X, dataset.val, n_jobs)
             if dataset.test:
-                evaluated["test"] = evaluate(pipeline, dataset.test, n_jobs)
-    return summarize(pipeline, dataset, evaluated, n_augmented, seed)
+                predictions["test"] = _predict(pipeline, dataset.test.images, dataset.test, n_jobs)
+    return summarize(pipeline, dataset, predictions, n_augmented, seed)
 
 
 def summarize(
     pipeline: Pipeline,
     dataset: Dataset,
-    evaluated: dict[str, Predictions],
+    predictions: dict[str, Predictions],
     n_augmented: int,
     seed: int,
 ) -> Outcome:
-    """Compute metrics and intervals from what a pipeline said of each split."""
+    """Compute metrics and intervals from the predictions for each split."""
     k = len(dataset.classes)
-    metrics: dict[str, dict[str, float]] = {
-        name: _numbers(found, k) for name, found in evaluated.items()
-    }
-    metrics["data"] = {
-        "n_train": len(dataset.train),
-        "n_augmented": n_augmented,
-        **{
-            f"n_{name}": len(evaluated[name].label) if name in evaluated else 0
-            for name in ("val", "test")
-        },
-    }
+    metrics = {name: _metrics(split, k) for name, split in predictions.items()}
+    metrics["data"] = {"n_train": len(dataset.train), "n_augmented": n_augmented}
+    for name in ("val", "test"):
+        metrics["data"][f"n_{name}"] = len(predictions[name].label) if name in predictions else 0
     intervals = {
         f"{name}.{metric}": interval
-        for name, found in evaluated.items()
-        for metric, interval in compute_intervals(found, k, seed).items()
+        for name, split in predictions.items()
+        for metric, interval in compute_intervals(split, k, seed).items()
     }
-    return Outcome(pipeline, evaluated, metrics, intervals)
+    return Outcome(pipeline, predictions, metrics, intervals)
 
 
 def prepare(
@@ -145,14 +254,31 @@ def prepare(
     train: Split,
     n_jobs: int,
     stages: Stages,
-) -> Prepared:
-    """Augment and extract features; `sha256` stands for `train` where a cache names the result."""
+) -> tuple[NDArray[np.float32], NDArray[np.int64], BaseEstimator, dict[str, float]]:
+    """Augment and extract features; `sha256` stands for `train` where a cache names the result.
+
+    Returns the training matrix, its labels, the fitted features and the seconds of the stages: a
+    run takes as long as its work does, also where the result comes from a cache.
+    """
     with stages("augment"):
         images = augment(train.images, np.random.default_rng(seed), n_jobs=n_jobs)
     y = np.tile(train.labels, len(images) // len(train))
     with stages("features", f"{len(images):,} images"), _refusals_named("features"):
         X = features.fit_transform(images, y)
-    return Prepared(X, y, features, stages.seconds)
+    return X, y, features, stages.seconds
+
+
+def extract(
+    sha256: str, features: BaseEstimator, images: NDArray[np.uint8], n_jobs: int
+) -> NDArray[np.float32]:
+    """Features (n, d), in blocks as a pipeline computes them; `sha256` stands for the images."""
+    return models.in_blocks(features.transform, images, n_jobs)
+
+
+def _val_features(val: Split, features: BaseEstimator, memory: Memory, n_jobs: int) -> Any:
+    return computed_once(memory, extract, ["images", "n_jobs"])(
+        val.sha256, features, val.images, n_jobs
+    )
 
 
 def _fit(
@@ -164,101 +290,59 @@ def _fit(
     n_jobs: int,
     stages: Stages,
     memory: Memory,
-    report: Report | None,
+    on_interim: OnInterim | None,
 ) -> tuple[Pipeline, int]:
     """A function of its own so that the training matrix is gone before the model is written."""
     train, val = dataset.train, dataset.val
-    prepared = computed_once(memory, prepare, ["train", "n_jobs", "stages"])(
+    X, y, features, seconds = computed_once(memory, prepare, ["train", "n_jobs", "stages"])(
         train.sha256, augment, features, seed, train, n_jobs, Stages()
     )
-    stages.seconds |= prepared.seconds
-    told = None
-    if report is not None and val is not None:
-        X = _val_features(memory, prepared.features, val, n_jobs)
-        told = _Teller(report, estimator, X, val, len(dataset.classes), n_jobs)
-    with (
-        stages("fit", "{:,} x {:,}".format(*prepared.X.shape)) as advance,
-        _refusals_named("model"),
-    ):
-        models.fit(estimator, prepared.X, prepared.y, advance, told)
-    return models.assemble(prepared.features, estimator), len(prepared.y)
+    stages.seconds |= seconds
+    on_stage = None
+    if on_interim is not None and val is not None:
+        X_val = _val_features(val, features, memory, n_jobs)
+        on_stage = _judging(on_interim, estimator, X_val, val, len(dataset.classes), n_jobs)
+    with stages("fit", "{:,} x {:,}".format(*X.shape)) as advance, _refusals_named("model"):
+        models.fit(estimator, X, y, advance, on_stage)
+    return models.assemble(features, estimator), len(y)
 
 
-def _val_features(
-    memory: Memory, features: BaseEstimator, val: Split, n_jobs: int
-) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = computed_once(memory, extract, ["images", "n_jobs"])(
-        val.sha256, features, val.images, n_jobs
-    )
-    return found
+def _judging(
+    on_interim: OnInterim,
+    estimator: BaseEstimator,
+    X: NDArray[np.float32],
+    val: Split,
+    n_classes: int,
+    n_jobs: int,
+) -> models.OnStage:
+    """Return a function that evaluates the half-fitted estimator on the validation split."""
+    began = time.perf_counter()
 
+    def judge(stage: int, share: float) -> None:
+        half_fitted = copy(estimator)  # with one thread of its own, as in `models.assemble`
+        if hasattr(half_fitted, "n_jobs"):
+            half_fitted.set_params(n_jobs=1)
+        metrics = _metrics(_predict(half_fitted, X, val, n_jobs), n_classes)
+        on_interim(Interim(stage, share, time.perf_counter() - began, metrics))
 
-def extract(
-    sha256: str, features: BaseEstimator, images: NDArray[np.uint8], n_jobs: int
-) -> NDArray[np.float32]:
-    """Features (n, d) of images, in the blocks in which a pipeline computes them; `sha256` stands
-    for the images.
-    """
-    return models.in_blocks(features.transform, images, n_jobs)
-
-
-def _evaluate_val(pipeline: Pipeline, val: Split, memory: Memory, n_jobs: int) -> Predictions:
-    if memory.location is None:
-        return evaluate(pipeline, val, n_jobs)
-    return _predictions(pipeline[-1], _val_features(memory, pipeline[0], val, n_jobs), val, n_jobs)
-
-
-class _Teller:
-    """Evaluates a half-fitted estimator on validation data."""
-
-    def __init__(
-        self,
-        report: Report,
-        estimator: Any,
-        X: NDArray[np.float32],
-        val: Split,
-        n_classes: int,
-        n_jobs: int,
-    ) -> None:
-        self._report, self._estimator, self._X, self._val = report, estimator, X, val
-        self._n_classes, self._n_jobs = n_classes, n_jobs
-        self._began = time.perf_counter()
-
-    def __call__(self, stage: int, share: float) -> None:
-        jobs = getattr(self._estimator, "n_jobs", None)
-        if jobs is not None:
-            self._estimator.set_params(
-                n_jobs=1
-            )  # threads share out images instead, as in `assemble`
-        predictions = _predictions(self._estimator, self._X, self._val, self._n_jobs)
-        if jobs is not None:
-            self._estimator.set_params(n_jobs=jobs)
-        seconds = time.perf_counter() - self._began
-        self._report(Interim(stage, share, seconds, _numbers(predictions, self._n_classes)))
+    return judge
 
 
 @contextmanager
 def _refusals_named(group: str) -> Iterator[None]:
-    """A parameter that only the data can refute (more components than columns, say) is the user's
-    to mend.
-    """
+    """Name the group of a parameter that only the data refute, as too many components."""
     try:
         yield
     except ValueError as error:
         raise UserError(f"{group}: {error}") from error
 
 
-def evaluate(pipeline: Any, split: Split, n_jobs: int) -> Predictions:
-    """What the pipeline says of each image of a split."""
-    return _predictions(pipeline, split.images, split, n_jobs)
-
-
-def _predictions(model: Any, inputs: NDArray[Any], split: Split, n_jobs: int) -> Predictions:
+def _predict(model: Any, inputs: NDArray[Any], split: Split, n_jobs: int) -> Predictions:
     prediction, probability, score = models.predict(model, inputs, n_jobs)
     return Predictions(split.index, split.labels, prediction, probability, score, split.sha256)
 
 
-def _numbers(predictions: Predictions, n_classes: int) -> dict[str, float]:
+def _metrics(predictions: Predictions, n_classes: int) -> dict[str, float]:
     return {
         name: value
         for name, value in asdict(compute_metrics(predictions, n_classes)).items()
@@ -267,23 +351,21 @@ def _numbers(predictions: Predictions, n_classes: int) -> dict[str, float]:
 
 
 def compute_intervals(predictions: Predictions, n_classes: int, seed: int) -> dict[str, Interval]:
-    """The interval of each metric that has a sound one (calibration error does not: it is biased at
-    any finite n).
+    """Compute the interval of each metric that has a sound one.
+
+    The calibration error has none: it is biased at any finite number of images.
     """
-    metrics = _numbers(predictions, n_classes)
-    n = len(predictions.label)
-    found: dict[str, Interval] = {
+    label, n, metrics = predictions.label, len(predictions.label), _metrics(predictions, n_classes)
+    intervals: dict[str, Interval] = {
         name: wilson(round(metrics[name] * n), n)
         for name in ("accuracy", "top2_accuracy")
         if name in metrics
     }
-    confusion = confusion_matrix(predictions.label, predictions.prediction, n_classes)
-    rng = np.random.default_rng(seed)
-    found["macro_f1"] = bootstrap_confusion(
-        confusion, lambda draws: precision_recall_f1(draws)[2].mean(axis=-1), rng
+    intervals["macro_f1"] = bootstrap_confusion(
+        confusion_matrix(label, predictions.prediction, n_classes),
+        lambda draws: precision_recall_f1(draws)[2].mean(axis=-1),
+        np.random.default_rng(seed),
     )
     if predictions.probability is not None:
-        found["log_loss"] = mean_interval(
-            image_log_loss(predictions.label, predictions.probability)
-        )
-    return found
+        intervals["log_loss"] = mean_interval(image_log_loss(label, predictions.probability))
+    return intervals

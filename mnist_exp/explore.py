@@ -1,6 +1,4 @@
-"""`python -m mnist_exp.explore [overrides]`: a page and pictures on a dataset and its
-augmentation.
-"""
+"""`python -m mnist_exp.explore [overrides]`: a page on a dataset and its augmentation."""
 
 import argparse
 import logging
@@ -8,13 +6,11 @@ import os
 import shlex
 import sys
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 
-from mnist_exp.errors import UserError
-
-EPILOG = """The words are those of mnist_exp.train: dataset=fashion_mnist augment=affine dataset.train_size=5000.
-stdout carries the folder with the page; `model` and `features` are not used."""
+EPILOG = """The words are those of mnist_exp.train: dataset=fashion_mnist augment=affine
+dataset.train_size=5000. stdout carries the folder with the page; `model` and `features` are not
+used."""
 
 
 def main() -> None:
@@ -54,26 +50,21 @@ def explore(words: list[str]) -> Path:
     stages = Stages()
     with stages("load", cfg.dataset.name):
         dataset = experiment.load()
-    from mnist_exp.report.explore_page import Explorer, write_page
+    from mnist_exp.report.explore_page import write_page
+    from mnist_exp.runs import claim_folder
 
-    folder = _claim(Path(cfg.outputs) / "explore", dataset.name)
-    explorer = Explorer(dataset, experiment.augment, experiment.seed, experiment.n_jobs, folder)
-    sections = explorer.sections(stages)
-    write_page(explorer, sections, shlex.join(["python", "-m", "mnist_exp.explore", *words]))
+    name = f"{dataset.name}-{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    folder = claim_folder(Path(cfg.outputs) / "explore" / name)
+    write_page(
+        dataset,
+        experiment.augment,
+        seed=experiment.seed,
+        n_jobs=experiment.n_jobs,
+        folder=folder,
+        command=shlex.join(["python", "-m", "mnist_exp.explore", *words]),
+        stages=stages,
+    )
     return folder
-
-
-def _claim(parent: Path, name: str) -> Path:
-    stem = f"{name}-{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    for folder in (parent / (stem if number == 1 else f"{stem}-{number}") for number in count(1)):
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            if parent.is_dir():
-                continue
-            raise UserError(f"{parent} is a file where a folder is needed") from None
-        return folder
-    raise AssertionError("count() does not end")
 
 
 if __name__ == "__main__":

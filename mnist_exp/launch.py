@@ -1,39 +1,32 @@
 """What happens once per command, before the first job: settle the dataset, claim the folder."""
 
 import re
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from shutil import which
 from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from mnist_exp.config import explain, settle_auto
 from mnist_exp.errors import UserError
 
-# Hydra's name of a launcher -> ours, which is its extra's too, and the plugin that the extra brings.
-NEEDS = {
-    "mnist_joblib": ("joblib", "hydra_joblib_launcher"),
-    "mnist_slurm": ("slurm", "hydra_submitit_launcher"),
-}
 
-
-@dataclass
+@dataclass(frozen=True)
 class Launched:
-    """What this process launched; the entry point reads it when all is over."""
+    """What a command launched."""
 
-    folder: Path | None = None
-    fell_back: bool = False
-    searching: bool = False
+    folder: Path
+    fell_back: bool  # from MNIST to the bundled digits
+    searching: bool
 
 
-launched = Launched()
+launched: ContextVar[Launched | None] = ContextVar("launched", default=None)
 
 
 class Launch(Callback):
@@ -42,36 +35,39 @@ class Launch(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Settle `dataset=auto` in the composed configuration and claim the run's folder."""
         with _starting(), read_write(config), open_dict(config):
-            if extra := NEEDS.get(_launcher(config)):
+            if name := getattr(get_class(config.hydra.launcher._target_), "name", None):
                 raise UserError(
-                    f"launcher={extra[0]} is for -m or search=...: leave it out of a single run"
+                    f"launcher={name} is for -m or search=...: leave it out of a single run"
                 )
+            choice = None
             if config.dataset.name == "auto":
-                settle_auto(config, _decide(config))
+                choice = _decide(config)
+                settle_auto(config, choice)
             from mnist_exp.runs import claim_run
 
-            launched.folder = claim_run(
-                Path(config.hydra.run.dir), named="hydra.run.dir" in _keys(config)
-            )
-            config.hydra.run.dir = str(launched.folder)
+            named = "hydra.run.dir" in _keys(config)
+            folder = claim_run(Path(config.hydra.run.dir), named)
+            config.hydra.run.dir = str(folder)
+            launched.set(Launched(folder, fell_back=choice == "digits", searching=False))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Do the same for a sweep, through the words from which every job's configuration is
-        composed.
-        """
+        """Do the same for a sweep, in the words from which every job's configuration is made."""
+        searching = config.get("search") is not None
         with _starting(), read_write(config), open_dict(config):
-            _check_launcher(config)
+            # A launcher of ours refuses what it cannot do before a folder is claimed.
+            if check := getattr(get_class(config.hydra.launcher._target_), "check", None):
+                check(config.hydra.launcher, config.get("search"))
             words = task_words(config)
             _check_swept(words)
-            launched.searching = config.get("search") is not None
+            choice = None
             if config.dataset.name == "auto" or any(
                 re.match(r"dataset=.*\bauto\b", word) for word in words
             ):
                 choice = _decide(config)
                 words = config.hydra.overrides.task = _settle(words, choice)
                 settle_auto(config, choice)
-            if launched.searching:
-                from mnist_exp.search.trial import prepare
+            if searching:
+                from mnist_exp.trial import prepare
 
                 config.hydra.overrides.task = [*words, *prepare(config)]
                 if config.search.plan:
@@ -79,64 +75,12 @@ class Launch(Callback):
             from mnist_exp.runs import claim_sweep, enter_search
 
             named = "hydra.sweep.dir" in _keys(config)
-            claim = enter_search if launched.searching and named else claim_sweep
-            launched.folder = claim(Path(config.hydra.sweep.dir), named)
-            config.hydra.sweep.dir = str(launched.folder)
-            quoted = str(launched.folder).replace("\\", "\\\\").replace("'", "\\'")
+            claim = enter_search if searching and named else claim_sweep
+            folder = claim(Path(config.hydra.sweep.dir), named)
+            config.hydra.sweep.dir = str(folder)
+            quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
             config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
-
-
-def _launcher(config: DictConfig) -> str:
-    return str(config.hydra.runtime.choices["hydra/launcher"])
-
-
-def _check_launcher(config: DictConfig) -> None:
-    """Refuse a launcher that is not installed, or that cannot do what is asked, before a folder is
-    claimed.
-    """
-    launcher, search = _launcher(config), config.get("search")
-    if launcher in NEEDS:
-        extra, plugin = NEEDS[launcher]
-        if find_spec(f"hydra_plugins.{plugin}") is None:
-            raise UserError(f'launcher={extra} is an extra: pip install "mnist-exp[{extra}]"')
-    if launcher == "mnist_joblib":
-        if search is not None:
-            raise UserError(
-                "launcher=joblib is for grids; a search has its own processes: leave it out, set search.n_jobs"
-            )
-        n_jobs = config.hydra.launcher.n_jobs
-        if n_jobs is not None and n_jobs < 1:
-            raise UserError(
-                f"hydra.launcher.n_jobs={n_jobs}: must be null or a whole number, 1 or more"
-            )
-    if launcher == "mnist_slurm":
-        if which("sbatch") is None:
-            raise UserError(
-                "launcher=slurm: sbatch is not found here; start this on a machine that submits to Slurm"
-            )
-        _check_accounting()
-        if search is not None and search.pruner != "none":
-            raise UserError(
-                f"search.pruner={search.pruner}: a trial that is a job of Slurm cannot be pruned; "
-                "set search.pruner=none, or make jobs of whole workers instead (docs/scale.md)"
-            )
-
-
-def _check_accounting() -> None:
-    """The end of a job that leaves no result is known from accounting alone: without it, it would
-    be waited for.
-    """
-    command = ["sacct", "-n", "-X"]
-    try:
-        asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise UserError(
-            f"launcher=slurm needs Slurm's accounting (slurmdbd), and sacct does not run: {error}"
-        ) from error
-    if asked.returncode:
-        raise UserError(
-            f"launcher=slurm needs Slurm's accounting (slurmdbd): sacct says {asked.stderr.strip()!r}"
-        )
+            launched.set(Launched(folder, fell_back=choice == "digits", searching=searching))
 
 
 def _check_swept(words: list[str]) -> None:
@@ -162,9 +106,7 @@ def _starting() -> Iterator[None]:
 
 
 def task_words(config: DictConfig) -> list[str]:
-    """The words of the command line as they were written: `${oc.env:...}` may stand for a
-    password.
-    """
+    """The words of the command line as written: `${oc.env:...}` may stand for a password."""
     return cast("list[str]", OmegaConf.to_container(config.hydra.overrides.task, resolve=False))
 
 
@@ -176,20 +118,13 @@ def _keys(config: DictConfig) -> set[str]:
 def _decide(config: DictConfig) -> str:
     from mnist_exp.data import decide_auto
 
-    choice: str = decide_auto(config.data_dir, config.cache_dir)
-    launched.fell_back = choice == "digits"
-    return choice
+    return decide_auto(config.data_dir, config.cache_dir)
 
 
 def _settle(words: list[str], choice: str) -> list[str]:
-    """Put the decision where the words say `auto`, or leave it to the end where they say
-    nothing.
-    """
-    settled = [
+    """Put the decision where the words say `auto`, or at the end where they say nothing."""
+    if not any(word.startswith("dataset=") for word in words):
+        return [*words, f"dataset={choice}"]
+    return [
         re.sub(r"\bauto\b", choice, word) if word.startswith("dataset=") else word for word in words
     ]
-    return (
-        settled
-        if any(word.startswith("dataset=") for word in words)
-        else [*settled, f"dataset={choice}"]
-    )

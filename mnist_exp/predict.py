@@ -1,6 +1,4 @@
-"""`python -m mnist_exp.predict RUN IMAGE...`: what a run's model reads in pictures of handwritten
-digits.
-"""
+"""`python -m mnist_exp.predict RUN IMAGE...`: what a run's model reads in pictures of digits."""
 
 import argparse
 import io
@@ -11,26 +9,22 @@ import sys
 from collections.abc import Iterator, Sequence
 from glob import glob, has_magic
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mnist_exp.errors import UserError
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from mnist_exp.recognition import Answer
 
-EPILOG = """IMAGE is a PNG, JPEG, GIF, WebP, BMP or TIFF file: a photo of paper, a scan, a drawing, or 28x28 pixels as
-MNIST has them; a quoted pattern ("digits/*.png"), or - for one picture on standard input. Several digits in one picture
-are read from left to right. What is blank or unlike any digit is said to be so."""
+EPILOG = """IMAGE is a PNG, JPEG, GIF, WebP, BMP or TIFF file: a photo of paper, a scan, a drawing,
+or 28x28 pixels as MNIST has them; a quoted pattern ("digits/*.png"), or - for one picture on
+standard input. Several digits in one picture are read from left to right. A picture that is blank
+or unlike any digit is refused, with the reason."""
 STDIN = "-"
-UNREADABLE = "unreadable"
 
 
 def main() -> None:
-    """Exit 0 with a line, or one JSON list, on stdout; 1 with a short message on a mistake, or for
-    each bad picture.
-    """
+    """Print a line for each picture, or one JSON list; exit 1 with a message for each mistake."""
     parser = argparse.ArgumentParser(prog="mnist_exp.predict", description=__doc__, epilog=EPILOG)
     parser.add_argument("run", metavar="RUN", help="a run folder, or latest")
     parser.add_argument(
@@ -40,7 +34,7 @@ def main() -> None:
         "--json", action="store_true", help="print one JSON list, an object for each picture"
     )
     parser.add_argument(
-        "--outputs", type=Path, default=Path("outputs"), help="where latest is looked for"
+        "--outputs", type=Path, default=Path("outputs"), help="the folder in which latest lies"
     )
     arguments = parser.parse_args()
     logging.basicConfig(
@@ -51,12 +45,16 @@ def main() -> None:
     )
     try:
         answers = list(predict(arguments.run, arguments.images, arguments.outputs))
-        broken = [answer for _, answer in answers if isinstance(answer, UserError)]
-        if len(broken) < len(answers):
-            print(_as_text(answers, arguments.json), flush=True)
-        if broken:
-            sys.exit("\n".join(f"error: {error}" for error in broken))
-    except BrokenPipeError:  # whoever read has seen enough
+        errors = [f"error: {error}" for _, _, error in answers if error]
+        if len(errors) < len(answers):
+            if arguments.json:
+                text = json.dumps([answer.as_json(name) for name, answer, _ in answers], indent=2)
+            else:
+                text = "\n".join(f"{name}: {in_words(answer)}" for name, answer, _ in answers)
+            print(text, flush=True)
+        if errors:
+            sys.exit("\n".join(errors))
+    except BrokenPipeError:  # the reader of the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
@@ -64,77 +62,54 @@ def main() -> None:
         sys.exit(130)
 
 
-def _as_text(answers: Sequence[tuple[str, "Answer | UserError"]], as_json: bool) -> str:
-    from mnist_exp.recognition import Answer
-
-    whole = [
-        (name, Answer(None, UNREADABLE) if isinstance(found, UserError) else found)
-        for name, found in answers
-    ]
-    if as_json:
-        return json.dumps([answer.as_json(name) for name, answer in whole], indent=2)
-    return "\n".join(f"{name}: {in_words(answer)}" for name, answer in whole)
-
-
 def predict(
     run: str, images: Sequence[str], outputs: Path
-) -> Iterator[tuple[str, "Answer | UserError"]]:
-    """The name and the answer for each picture, in the order given; those of a pattern by name.
+) -> Iterator[tuple[str, "Answer", UserError | None]]:
+    """Yield name and answer of each picture in the order given, and the error if it is unreadable.
 
-    The answer to one that cannot be read is the error, so that the others are not lost.
+    One bad picture costs only its own answer. The pictures of a pattern come by name.
     """
     from threadpoolctl import threadpool_limits
 
-    from mnist_exp.recognition import Reader
+    from mnist_exp.handwriting import read_image
+    from mnist_exp.recognition import Answer, load_reader
     from mnist_exp.runs import open_run
 
     names = list(_names(images))
-    reader = Reader(open_run(run, outputs))
+    reader = load_reader(open_run(run, outputs))
     threadpool_limits(1)  # for one picture at a time, threads cost more than they save
     for name in names:
         try:
-            image = _open(name)
+            file = io.BytesIO(sys.stdin.buffer.read()) if name == STDIN else Path(name)
+            image = read_image(file, "standard input" if name == STDIN else name)
         except UserError as error:
-            yield name, error
+            yield name, Answer(None, "unreadable"), error
         else:
-            yield name, reader.read(image)
+            yield name, reader.read(image), None
 
 
 def _names(images: Sequence[str]) -> Iterator[str]:
     if images.count(STDIN) > 1:
         raise UserError("standard input holds one picture, so - can be given only once")
     for name in images:
-        if name == STDIN or Path(name).exists() or not has_magic(name):
-            yield name
-            continue
-        found = sorted(glob(name, recursive=True))  # noqa: PTH207  (a Path knows no absolute patterns)
-        if not found:
+        is_pattern = has_magic(name) and not Path(name).exists()
+        # A Path knows no absolute patterns.
+        names = sorted(glob(name, recursive=True)) if is_pattern else [name]  # noqa: PTH207
+        if not names:
             raise UserError(f"{name}: no picture matches the pattern")
-        yield from found
-
-
-def _open(name: str) -> "Image.Image":
-    from mnist_exp.handwriting import read_image
-
-    if name == STDIN:
-        return read_image(io.BytesIO(sys.stdin.buffer.read()), "standard input")
-    return read_image(Path(name))
+        yield from names
 
 
 def in_words(answer: "Answer") -> str:
-    """An answer as a short phrase: `7 (98.3 %)`, `42`, `not a digit`."""
-    if answer.label is None or answer.digits:
-        return answer.label or answer.reason or ""
-    return answer.label + _confidence(answer)
-
-
-def _confidence(answer: Any) -> str:
+    """Return an answer as a short phrase: `7 (98.3 %)`, `42`, `not a digit`."""
+    if answer.label is None:
+        return answer.reason or ""
     if answer.probabilities is not None:
-        return f" ({100 * answer.probabilities[answer.label]:.1f} %)"
+        return f"{answer.label} ({100 * answer.probabilities[answer.label]:.1f} %)"
     if answer.scores is not None:
-        ranked = sorted(answer.scores.values(), reverse=True)
-        return f" (score {ranked[0]:+.2f}, next {ranked[1]:+.2f})"
-    return ""
+        first, second, *_ = sorted(answer.scores.values(), reverse=True)
+        return f"{answer.label} (score {first:+.2f}, next {second:+.2f})"
+    return answer.label
 
 
 if __name__ == "__main__":

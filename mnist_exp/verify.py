@@ -1,6 +1,4 @@
-"""`python -m mnist_exp.verify RUN`: run a recorded configuration again and say whether it gives the
-same.
-"""
+"""`python -m mnist_exp.verify RUN`: repeat a run and say whether it gives the same."""
 
 import argparse
 import math
@@ -16,9 +14,7 @@ TOLERANCE = 1e-9  # figures computed from equal predictions differ by rounding a
 
 
 def main() -> None:
-    """Exit 0 if data, predictions and metrics are the same, 1 if not or if it could not be
-    tried.
-    """
+    """Exit 0 if data, predictions and metrics are the same; 1 if not, or if it cannot be tried."""
     parser = argparse.ArgumentParser(prog="mnist_exp.verify", description=__doc__)
     parser.add_argument("run", metavar="RUN", help="a run folder, or latest")
     parser.add_argument(
@@ -31,23 +27,20 @@ def main() -> None:
         differences = list(verify(open_run(arguments.run, arguments.outputs)))
     except MISTAKES as error:  # keys that a run of another version lacks among them
         sys.exit(f"error: {explain(error)}")
-    for difference in differences:
-        print(f"differs: {difference}")
+    lines = [f"differs: {difference}" for difference in differences]
+    print("\n".join(lines) or "same data, same predictions, same metrics")
     if differences:
         sys.exit(1)
-    print("same data, same predictions, same metrics")
 
 
 def verify(run: Run) -> Iterator[str]:
-    """Repeat a completed run in memory and yield a sentence for each thing that is not as
-    recorded.
-    """
+    """Repeat a completed run in memory and yield a sentence for each thing that differs."""
     from mnist_exp.config import build, load_config
-    from mnist_exp.experiment import run_experiment
 
     if run.state != "completed":
         raise UserError(
-            f"{run.path} is {run.state}, so there is nothing to compare with; only completed runs can be verified"
+            f"{run.path} is {run.state}, so there is nothing to compare with; only completed runs "
+            "can be verified"
         )
     experiment = build(load_config(run.config_path))
     dataset = experiment.load()
@@ -55,19 +48,13 @@ def verify(run: Run) -> Iterator[str]:
     for name, split in (("train", dataset.train), ("val", dataset.val), ("test", dataset.test)):
         if recorded.get(name) != (split and split.sha256):
             yield f"the {name} data"
-    outcome = run_experiment(
-        dataset,
-        experiment.augment,
-        experiment.features,
-        experiment.estimator,
-        seed=experiment.seed,
-        n_jobs=experiment.n_jobs,
-    )
-    for name, found in outcome.predictions.items():
+    outcome = experiment.run(dataset)
+    for name, predictions in outcome.predictions.items():
+        now = predictions.prediction
         before = run.predictions("val" if name == "val" else "test").prediction
-        if len(before) != len(found.prediction):
-            yield f"the number of {name} predictions: {len(found.prediction)} where {len(before)} are recorded"
-        elif changed := int((before != found.prediction).sum()):
+        if len(before) != len(now):
+            yield f"the number of {name} predictions: {len(now)} where {len(before)} are recorded"
+        elif changed := int((before != now).sum()):
             yield f"{changed} of {len(before)} {name} predictions"
         yield from _changed_figures(name, outcome.metrics[name], run.metrics.get(name, {}))
 

@@ -1,28 +1,32 @@
-"""What the search costs and saves, measured on this machine: `python scripts/benchmark_search.py
-[PART ...]`.
+"""What a search costs and saves on this machine.
+
+python scripts/benchmark_search.py [--only PART ...]
 
 framework   milliseconds per trial that does nothing, against hydra-optuna-sweeper in another
-environment (`--other`) parallel    eight trials of 1 and 5 s on two workers, against the ideal
-schedule killed      kill -9 five times at random, resume each time, count the trials pruning     a
-forest search with and without pruning, several seeds
+            environment (`--other`)
+pruning     a forest search with and without pruning, several seeds
+pace        milliseconds of one more trial in a study of 10 to 1,000: journal file, and
+            `--postgres ADDRESS`
+grid        four jobs one after another against launcher=joblib, equal ones and others, on one
+            thread each and on all
+
+What workers share and what a killed search does is tested in sweeper/tests/test_processes.py.
 """
 
-import argparse
 import csv
-import os
-import random
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
+from argparse import Namespace
+from itertools import product
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
-ROOT = Path(__file__).parents[1]
-APP = ROOT / "tests" / "search_app"
-OTHER_APP = """import hydra
+from _measure import ROOT, TRAIN, arguments_of, run_child
+
+APP = ROOT / "sweeper" / "tests" / "app" / "app.py"
+EMPTY_APP = """import hydra
 
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
@@ -33,242 +37,126 @@ def nothing(cfg):
 if __name__ == "__main__":
     nothing()
 """
-OTHER_CONFIG = "defaults: [override hydra/sweeper: optuna, override hydra/sweeper/sampler: random]\nx: 1\ny: 1\n"
-OUR_CONFIG = OTHER_CONFIG.replace("optuna", "mnist_optuna")
+CONFIG = """defaults: [override hydra/sweeper: {}, override hydra/sweeper/sampler: random]
+x: 1
+y: 1
+"""
 QUIET = ["hydra/job_logging=disabled", "hydra/hydra_logging=disabled"]
-N, WIDE = (
-    30,
-    230,
-)  # two numbers of trials whose difference in time is that of trials alone, without start-up
+FEW, MANY = 30, 230  # trials; the difference in time is that of trials alone, without start-up
+FLAT = ["x=interval(0,1)", "y=interval(0,1)", "hydra.sweeper.n_jobs=1"]
+DATA = ["dataset=mnist", "dataset.train_size=10000"]
 
 
 def main() -> None:
     """Run the parts that were named, or all of them."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "parts", nargs="*", help="framework, parallel, killed, pruning; default: all"
-    )
-    parser.add_argument(
-        "--other", help="a python that has hydra-optuna-sweeper 1.3.0 and the Optuna it wants"
-    )
+    parts = {part.__name__: part for part in (framework, pruning, pace, grid)}
+    parser = arguments_of(__doc__, *parts)
+    parser.add_argument("--other", help="a python that has hydra-optuna-sweeper 1.3.0")
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--pruners", nargs="*", default=["median", "hyperband"])
-    data = ["dataset=mnist", "dataset.train_size=10000"]
-    parser.add_argument(
-        "--dataset", nargs="*", default=data, help="words that name the data for pruning"
-    )
+    parser.add_argument("--trials", type=int, default=30, help="of each search with pruning")
+    parser.add_argument("--dataset", nargs="*", default=DATA, help="words that name the data")
+    parser.add_argument("--postgres", help="postgresql://...; its password in PGPASSFILE")
+    parser.add_argument("--sizes", nargs="*", type=int, default=[10, 100, 1_000])
     arguments = parser.parse_args()
-    parts = arguments.parts or ["framework", "parallel", "killed", "pruning"]
     with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        if "framework" in parts:
-            framework(home, arguments.other)
-        if "parallel" in parts:
-            parallel(home)
-        if "killed" in parts:
-            killed(home)
-        if "pruning" in parts:
-            pruning(home, arguments.seeds, arguments.pruners, arguments.dataset)
+        for part in arguments.only:
+            parts[part](Path(folder), arguments)
 
 
-def _run(command: Sequence[str | Path], home: Path) -> float:
-    environment = {
-        key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"
-    }
-    if command[0] == sys.executable:  # another environment has plugins of its own
-        environment["PYTHONPATH"] = str(ROOT)
-    began = time.perf_counter()
-    subprocess.run(command, cwd=home, env=environment, check=True, capture_output=True)
-    return time.perf_counter() - began
+def empty_app(folder: Path, sweeper: str) -> Path:
+    """An application of two parameters that does nothing, under one of the sweepers."""
+    (folder / "conf").mkdir(parents=True)
+    (folder / "conf" / "config.yaml").write_text(CONFIG.format(sweeper))
+    (folder / "app.py").write_text(EMPTY_APP)
+    return folder / "app.py"
 
 
-def _rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "summary.csv").open() as file:
-        return list(csv.DictReader(file))
+def framework(home: Path, arguments: Namespace) -> None:
+    """Print milliseconds per trial, start-up left out."""
+    conditional = [sys.executable, APP, "-m", "kind=a,b", "hydra.sweeper.spaces=[kind]"]
+    ours = [sys.executable, empty_app(home / "ours", "mnist_optuna"), "-m", *FLAT]
+    commands = {"ours": ours, "ours, a conditional space": conditional}
+    if arguments.other:
+        other = [arguments.other, empty_app(home / "other", "optuna"), "-m", *FLAT]
+        commands["hydra-optuna-sweeper 1.3.0"] = other
+
+    def seconds(command: list[Any], n: int, sweep: Path) -> float:
+        budget = [f"hydra.sweeper.n_trials={n}", f"hydra.sweep.dir={sweep}"]
+        return run_child([*command, *QUIET, *budget], home).seconds
+
+    costs: dict[str, list[float]] = {name: [] for name in commands}
+    for _, name in product(range(3), commands):  # in turns: a busy machine is busy for all
+        many, few = (seconds(commands[name], n, home / uuid4().hex) for n in (MANY, FEW))
+        costs[name].append(1000 * (many - few) / (MANY - FEW))
+    for name, ms in costs.items():
+        each = ", ".join(f"{cost:.1f}" for cost in ms)
+        print(f"{name}: {statistics.median(ms):.1f} ms per trial (of {each})")
 
 
-def _app(home: Path, name: str, config: str) -> Path:
-    (home / name / "conf").mkdir(parents=True)
-    (home / name / "app.py").write_text(OTHER_APP)
-    (home / name / "conf" / "config.yaml").write_text(config)
-    return home / name / "app.py"
+def pruning(home: Path, arguments: Namespace) -> None:
+    """Print time, start-up and all, and the best validation accuracy with each pruner."""
+    words = ["model=rf", "search=tpe", f"search.n_trials={arguments.trials}", "search.refit=false"]
+    command = [*TRAIN, *words, f"outputs={home}", *arguments.dataset]
+    costs: dict[str, list[tuple[float, float]]] = {"none": []}
+    for seed, pruner in product(arguments.seeds, ("none", *arguments.pruners)):
+        sweep = home / f"{pruner}{seed}"
+        options = [f"search.pruner={pruner}", f"seed={seed}", f"hydra.sweep.dir={sweep}"]
+        seconds = run_child([*command, *options], ROOT).seconds
+        rows = list(csv.DictReader((sweep / "summary.csv").read_text().splitlines()))
+        best = max(float(row["value"]) for row in rows if row["state"] == "completed")
+        costs.setdefault(pruner, []).append((seconds, best))
+        pruned = sum(row["state"] == "pruned" for row in rows)
+        figures = f"{seconds:.0f} s, {pruned} pruned, best {100 * best:.2f} %"
+        print(f"pruning, seed {seed}, {pruner}: {figures}", flush=True)
+    for pruner in arguments.pruners:
+        pairs = list(zip(costs[pruner], costs["none"], strict=True))
+        share = sum(pruned[0] for pruned, _ in pairs) / sum(none[0] for _, none in pairs)
+        lost = 100 * max(none[1] - pruned[1] for pruned, none in pairs)
+        print(f"{pruner}: {share:.2f} of the time, at most {lost:.2f} points lost")
 
 
-def framework(home: Path, other: str | None) -> None:
-    """Print milliseconds per trial, and how 1,000 trials hold their pace."""
-    apps = {"ours": (sys.executable, _app(home, "ours", OUR_CONFIG))}
-    if other:
-        apps["hydra-optuna-sweeper 1.3.0"] = (other, _app(home, "other", OTHER_CONFIG))
-    words = ["-m", "x=interval(0,1)", "y=interval(0,1)", *QUIET, "hydra.sweeper.n_jobs=1"]
-    cost: dict[str, list[float]] = {name: [] for name in apps}
-    for turn in range(3):  # in turns, so that a busy machine is busy for both
-        for name, (python, app) in apps.items():
-            seconds = [
-                _run(
-                    [
-                        python,
-                        app,
-                        *words,
-                        f"hydra.sweeper.n_trials={n}",
-                        f"hydra.sweep.dir={turn}-{n}",
-                    ],
-                    app.parent,
-                )
-                for n in (N, WIDE)
-            ]
-            cost[name].append(1000 * (seconds[1] - seconds[0]) / (WIDE - N))
-    for name, found in cost.items():
-        print(
-            f"{name}: {statistics.median(found):.1f} ms per trial (of {', '.join(f'{ms:.1f}' for ms in found)})"
+def pace(home: Path, arguments: Namespace) -> None:
+    """Print what one more trial costs in a study of many, by sampler and storage."""
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    app = empty_app(home / "pace", "mnist_optuna")
+    for sampler, address in product(("random", "tpe"), {None, arguments.postgres}):
+        sweep = home / f"pace-{uuid4().hex}"
+        budget = f"hydra.sweeper.n_trials={arguments.sizes[-1]}"
+        words = [*FLAT, budget, f"hydra/sweeper/sampler={sampler}", f"hydra.sweep.dir={sweep}"]
+        if address:
+            words += [f"hydra.sweeper.storage={address}", f"hydra.sweeper.study_name={sweep.name}"]
+        run_child([sys.executable, app, "-m", *QUIET, *words], home)
+        place = "postgres" if address else "journal"
+        storage = address or optuna.storages.JournalStorage(
+            JournalFileBackend(str(sweep / "study.journal"))
         )
-    conditional: list[str | Path] = [
-        sys.executable,
-        APP / "app.py",
-        "-m",
-        "kind=a,b",
-        "hydra.sweeper.spaces=[kind]",
-        *QUIET,
-    ]
-    flat: list[str | Path] = [sys.executable, APP / "app.py", "-m", "x=interval(0,1)", *QUIET]
-    for name, command in (("flat space", flat), ("conditional space", conditional)):
-        seconds = [
-            _run([*command, f"hydra.sweeper.n_trials={n}", f"hydra.sweep.dir={name}{n}"], home)
-            for n in (N, WIDE)
-        ]
-        print(f"{name}: {1000 * (seconds[1] - seconds[0]) / (WIDE - N):.1f} ms per trial")
-    python, app = apps["ours"]
-    _run([python, app, *words, "hydra.sweeper.n_trials=1000", "hydra.sweep.dir=long"], app.parent)
-    seconds = [float(row["duration_s"]) for row in _rows(app.parent / "long")]
-    print(
-        f"1,000 trials: the last hundred took {sum(seconds[-100:]) / sum(seconds[:100]):.2f} times the first hundred"
-    )
-
-
-def parallel(home: Path) -> None:
-    """Print the time that two workers take for 1, 1, 1, 5, 1, 1, 1, 5 s, from the first trial to
-    the last.
-    """
-    words = [
-        "x=range(0,8)",
-        "hydra/sweeper/sampler=grid",
-        "sleep=1",
-        "uneven=true",
-        "hydra.sweeper.n_jobs=2",
-        *QUIET,
-    ]
-    _run(
-        [
-            sys.executable,
-            APP / "app.py",
-            "-m",
-            "hydra.sweep.dir=parallel",
-            *words,
-            f"log={home / 'log'}",
-        ],
-        home,
-    )
-    stamps = [
-        path.stat().st_mtime for path in (home / "parallel").glob("[0-9]*/.hydra/overrides.yaml")
-    ]
-    ended = (home / "parallel" / "summary.csv").stat().st_mtime
-    ideal = _ideal([1, 1, 1, 5, 1, 1, 1, 5], 2)
-    seconds = ended - min(stamps)
-    print(
-        f"parallel: {seconds:.1f} s where the ideal schedule takes {ideal:.0f} s: {seconds / ideal:.2f} times"
-    )
-
-
-def _ideal(lengths: Sequence[float], workers: int) -> float:
-    """When the trials are done if each goes, in this order, to the worker that is free first."""
-    free = [0.0] * workers
-    for length in lengths:
-        free.sort()
-        free[0] += length
-    return max(free)
-
-
-def killed(home: Path) -> None:
-    """Kill a search five times at random moments, resume it each time, and check what is left."""
-    words = [
-        "x=interval(0,1)",
-        "sleep=0.3",
-        "hydra.sweeper.n_trials=24",
-        "hydra.sweeper.n_jobs=2",
-        *QUIET,
-    ]
-    command = [sys.executable, str(APP / "app.py"), "-m", "hydra.sweep.dir=killed", *words]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    rng = random.Random(0)
-    for _ in range(5):
-        process = subprocess.Popen(
-            command, cwd=home, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        time.sleep(rng.uniform(2, 6))
-        os.killpg(process.pid, 9)
-        process.wait()
-    _run(command, home)
-    rows = _rows(home / "killed")
-    states = [row["state"] for row in rows]
-    completed = [row for row in rows if row["state"] == "completed"]
-    folders = {path.name for path in (home / "killed").glob("[0-9]*")}
-    print(
-        f"killed: {len(completed)} of 24 completed, {states.count('stale')} killed and repeated, {len(folders)} folders"
-    )
-    right = len(completed) == len({row["x"] for row in completed}) == 24 and folders <= {
-        row["number"] for row in rows
-    }
-    if not right:
-        sys.exit("killed: trials were lost or repeated")
-
-
-def pruning(home: Path, seeds: Sequence[int], pruners: Sequence[str], data: Sequence[str]) -> None:
-    """Print time, start-up and all, and the best validation accuracy of a 30-trial forest search
-    with each pruner.
-    """
-    everything = []
-    for seed in seeds:
-        found = {}
-        for pruner in ("none", *pruners):
-            folder = home / f"{pruner}{seed}"
-            words = [
-                "model=rf",
-                "search=tpe",
-                "search.n_trials=30",
-                "search.refit=false",
-                f"search.pruner={pruner}",
-            ]
-            words += [f"seed={seed}", f"hydra.sweep.dir={folder}", f"outputs={home}", *data]
-            before = os.times()
-            passed = _run([sys.executable, "-m", "mnist_exp.train", *words], ROOT)
-            after = os.times()
-            cpu = (
-                after.children_user
-                + after.children_system
-                - before.children_user
-                - before.children_system
-            )
-            rows = _rows(folder)
-            best = max(float(row["value"]) for row in rows if row["state"] == "completed")
-            found[pruner] = passed, cpu, best, sum(row["state"] == "pruned" for row in rows)
-            shutil.rmtree(folder)
-        for pruner, (passed, cpu, best, pruned) in found.items():
+        name = sweep.name if address else "search"
+        trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
+        began: list[Any] = [trial.datetime_start for trial in trials]
+        for n in arguments.sizes:
+            first = n - min(n, 100) // 2  # the mean of the last fifty, or half of them
+            ms = 1000 * (began[n - 1] - began[first - 1]).total_seconds() / (n - first)
             print(
-                f"pruning, seed {seed}, {pruner}: {passed:.0f} s ({passed / found['none'][0]:.2f} of none), "
-                f"{cpu:.0f} s of cpu ({cpu / found['none'][1]:.2f}), "
-                f"{pruned} pruned, best {100 * best:.2f} % ({100 * (best - found['none'][2]):+.2f})",
+                f"{place}, {sampler}, {n} trials: {ms:.1f} ms for one more",
                 flush=True,
             )
-        everything.append(found)
-    for pruner in pruners:
-        ratio = sum(found[pruner][0] for found in everything) / sum(
-            found["none"][0] for found in everything
-        )
-        lost = max(found["none"][2] - found[pruner][2] for found in everything)
-        print(
-            f"pruning, {len(seeds)} seeds, {pruner}: {ratio:.2f} of the time, at most {100 * lost:.2f} points lost"
-        )
+
+
+def grid(home: Path, arguments: Namespace) -> None:
+    """Print what grids of four take with each launcher, after a run that fills the caches."""
+    for jobs, threads in product(("seed=0,1,2,3", "augment=shift,none"), (["n_jobs=1"], [])):
+        models = "model=rf" if "seed" in jobs else "model=rf,sgd"
+        command = [*TRAIN, "-m", models, jobs, *threads, *arguments.dataset, f"outputs={home}"]
+        seconds = {}
+        for name in ("local", "local", "joblib"):
+            place = f"hydra.sweep.dir={home / uuid4().hex}"
+            seconds[name] = run_child([*command, place, f"launcher={name}"], ROOT).seconds
+        share = seconds["joblib"] / seconds["local"]
+        each = ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items())
+        print(f"{' '.join([models, jobs, *threads])}: {each}, {share:.2f}", flush=True)
 
 
 if __name__ == "__main__":

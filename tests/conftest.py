@@ -1,7 +1,6 @@
-"""What many tests share: real MNIST, the bundled digits, tiny IDX files, and servers on the
-loopback interface.
-"""
+"""What many tests share: data, finished runs, commands, a browser, servers; README.md lists it."""
 
+import functools
 import gzip
 import os
 import shutil
@@ -14,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import sync_playwright
+from commands import Commands
+from scipy import ndimage
 
 from mnist_exp.data import digits as digits_source
 from mnist_exp.data import load
+from mnist_exp.runs import Run
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +41,17 @@ def digits():
     return load(digits_source(), train_size=400, val_size=100, test_size=200)
 
 
+@pytest.fixture(scope="session")
+def images():
+    """150 slanted smooth shapes of 24 x 28 pixels, read-only as a memory map is."""
+    noise = ndimage.gaussian_filter(
+        np.random.default_rng(3).random((150, 24, 28)), (0, 3, 1), mode="constant"
+    )
+    images = np.uint8(np.clip((noise - 0.35) * 1500, 0, 255))
+    images.flags.writeable = False
+    return images
+
+
 def write_idx(path, array):
     """Write an array as an IDX file, packed if the name says so."""
     content = (
@@ -60,7 +72,6 @@ def trained(folder, *words, data=("dataset=digits", "dataset.test_size=100")):
     from omegaconf import OmegaConf
 
     from mnist_exp.config import build, compose
-    from mnist_exp.runs import Run
 
     cfg = compose([*data, "n_jobs=1", f"cache_dir='{folder.as_posix()}'", *words])
     run = Run.claim(folder, [])
@@ -75,6 +86,67 @@ def trained(folder, *words, data=("dataset=digits", "dataset.test_size=100")):
     run.save_metrics(outcome.metrics, {})
     run.finish("completed")
     return run, dataset
+
+
+@pytest.fixture(scope="session")
+def commands():
+    """`commands.run("mnist_exp.compare", "outputs", cwd=folder)`, or `.start(...)`: a process."""
+    commands = Commands()
+    yield commands
+    commands.close()
+
+
+@pytest.fixture(scope="session")
+def finished_run(commands, tmp_path_factory):
+    """`finished_run("model=sgd")` is a run of `train` on 300 bundled digits, to read and not to
+    change: the same words give the same run for the whole session.
+    """
+    home = tmp_path_factory.mktemp("runs")
+    words = ["dataset=digits", "n_jobs=1", "dataset.train_size=300", "dataset.test_size=100"]
+
+    @functools.cache
+    def train(*more):
+        environment = os.environ | {"MNIST_EXP_CACHE": str(home / "cache")}
+        done = commands.run("mnist_exp.train", *words, *more, cwd=home, env=environment)
+        assert done.returncode == 0, done.stderr
+        return Run(home / done.stdout.strip())
+
+    return train
+
+
+@pytest.fixture
+def start(commands, tmp_path, monkeypatch):
+    """Start a command in an empty folder, `start.home`, with an empty cache; none outlives the
+    test.
+    """
+    monkeypatch.setenv("MNIST_EXP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    processes = []
+
+    def start_command(*words, module="train", **options):
+        options = {"cwd": start_command.home} | options
+        processes.append(commands.start(f"mnist_exp.{module}", *words, **options))
+        return processes[-1]
+
+    start_command.home = tmp_path / "home"
+    start_command.home.mkdir()
+    yield start_command
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def finish(start):
+    """The same, and wait for its exit status and output."""
+
+    def run_command(*words, timeout=180, **options):
+        process = start(*words, **options)
+        stdout, stderr = process.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
+
+    run_command.home = start.home
+    return run_command
 
 
 @pytest.fixture
@@ -139,10 +211,39 @@ def chromium():
         reason = "no chromium on this machine"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=arguments)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def open_page(chromium):
+    """`open_page(path, width=390)` shows a file in the browser; it must write nothing to the
+    console, fail nowhere, and ask the network for nothing.
+    """
+    pages, problems = [], []
+
+    def open_file(path, width=390):
+        page = chromium.new_page(viewport={"width": width, "height": 900})
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on(
+            "request",
+            lambda request: (
+                problems.append(request.url) if request.url.startswith("http") else None
+            ),
+        )
+        page.goto(path.as_uri())
+        pages.append(page)
+        return page
+
+    yield open_file
+    for page in pages:
+        page.close()
+    assert problems == []
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import sys
 event, name, *words = sys.argv[1:]
 
 
-def kill(found, arguments):
-    if found == event and any(str(argument).endswith(name) for argument in arguments):
+def kill(happened, arguments):
+    if happened == event and any(str(argument).endswith(name) for argument in arguments):
         os.kill(os.getpid(), signal.SIGKILL)
 
 

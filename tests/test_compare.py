@@ -175,9 +175,18 @@ def test_csv_has_a_column_for_each_figure_and_markdown_a_table(three, command):
     assert "| runs/1 | 97.00 " in command("runs", "--format", "md")[1]
 
 
-def test_markdown_escapes_what_a_folder_is_called(three, command):
+def test_markdown_and_html_escape_what_a_folder_is_called(three, command):
     (three / "runs" / "1").rename(three / "runs" / "a|b<i>")
     assert "a\\|b\\<i\\>" in command("runs", "--format", "md")[1]
+    html = compare_runs("runs")._repr_html_()
+    assert "a|b&lt;i&gt;</a>" in html
+    assert 'href="runs/a%7Cb%3Ci%3E"' in html
+
+
+def test_a_comparison_is_a_frame_with_the_columns_of_the_csv(three, command):
+    frame = compare_runs("runs").to_frame()
+    assert list(frame["config.model.trees"]) == [10, 50, 10]
+    assert list(frame) == command("runs", "--format", "csv")[1].splitlines()[0].split(",")
 
 
 def test_sorting_and_filtering(three, command):
@@ -255,7 +264,7 @@ def test_a_search_stands_for_its_best_and_with_val_for_its_trials(here):
         compare_runs(["plain", "search"])
 
 
-# -- seeds ---------------------------------------------------------------------------------------------------------
+# -- seeds -------------------------
 
 
 def write_seeds(folder, errors, **config):
@@ -349,7 +358,7 @@ def test_resampled_splits_are_paired_and_their_overlap_widens_the_interval(here)
     assert len(compare_runs(["a", "b"], split="val").skipped) == 5
 
 
-# -- what cannot be compared ---------------------------------------------------------------------------------------
+# -- what cannot be compared -------------------------
 
 BROKEN = {
     "truncated": lambda run: (run / "predictions_test.npz").write_bytes(
@@ -534,7 +543,7 @@ def test_a_gate_stays_shut_where_there_is_no_evidence(three, command):
     assert command("runs/0", "runs/0", "runs/1", "--noninferior", "1")[0] == 0
 
 
-# -- the command as a process, the library, speed ------------------------------------------------------------------
+# -- the command as a process, the library, speed -------------------------
 
 
 def test_the_command_runs_as_a_process_and_starts_fast(three):

@@ -25,7 +25,8 @@ DATASET = {
     "test_size": 200,
 }
 DATASET |= {"split_seed": 0}
-HOSTILE = "</script><script>document.title='broken in'</script><img src=x onerror=\"document.title='broken in'\">"
+BREAK_IN = "document.title='broken in'"
+HOSTILE = f'</script><script>{BREAK_IN}</script><img src=x onerror="{BREAK_IN}">'
 FOUR, NINE = 4, 9
 
 
@@ -73,22 +74,22 @@ def runs(tmp_path, monkeypatch, test_split):
     return write_runs(tmp_path / "runs", test_split)
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, test_split):
+    """The page of three runs, and the positions of what changed; written once."""
+    folder = tmp_path_factory.mktemp("tree")
+    changed = write_runs(folder / "runs", test_split)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_page(compare_runs("runs"), folder / "page.html")
+    return folder / "page.html", changed
+
+
 @pytest.fixture
-def page(runs, tmp_path, chromium):
-    write_page(compare_runs("runs"), tmp_path / "page.html")
-    page = chromium.new_page(viewport={"width": 1280, "height": 900})
-    problems = []
-    page.on("console", lambda message: problems.append(message.text))
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on(
-        "request",
-        lambda request: problems.append(request.url) if request.url.startswith("http") else None,
-    )
-    page.goto((tmp_path / "page.html").as_uri())
+def page(written, open_page):
+    page = open_page(written[0], width=1280)
     yield page
     assert page.title() != "broken in"
-    page.close()
-    assert problems == []
 
 
 def order(page):
@@ -135,7 +136,7 @@ def test_the_table_filters_by_words(page):
     assert page.locator("#runs tbody tr:visible").count() == 3
 
 
-def test_a_click_on_a_cell_shows_the_images_behind_it(page, runs, test_split):
+def test_a_click_on_a_cell_shows_the_images_behind_it(page, written, test_split):
     cell = page.get_by_role("button", name="4 taken for 9: -4")
     cell.click()
     assert (
@@ -143,19 +144,27 @@ def test_a_click_on_a_cell_shows_the_images_behind_it(page, runs, test_split):
         == "4 taken for 9: 6 times in the baseline, 2 in this run (4 no longer, 0 new)"
     )
     shown = pictures(page, "#panel")
-    assert [test_split.index[position] for position in runs["gone"]] == [
+    assert [test_split.index[position] for position in written[1]["gone"]] == [
         int(re.search(r"#(\d+)", text)[1]) for _, text in shown
     ]
-    for (picture, caption), position in zip(shown, runs["gone"], strict=True):
+    for (picture, caption), position in zip(shown, written[1]["gone"], strict=True):
         np.testing.assert_array_equal(picture, test_split.images[position])
         assert "9\xa0(82\xa0%)\n→\xa04\xa0(82\xa0%)" in caption
 
 
-def test_the_galleries_show_what_was_fixed_broken_and_wrong_in_both(page, runs, test_split):
+def test_the_galleries_show_what_was_fixed_broken_and_wrong_in_both(page, written, test_split):
     for kind, key in (("fixed", "gone"), ("broke", "new"), ("both", "both")):
         found = pictures(page, f"#pair-0 .{kind}")
-        expected = test_split.images[runs[key]]
+        expected = test_split.images[written[1][key]]
         np.testing.assert_array_equal(np.stack([picture for picture, _ in found]), expected)
+
+
+def test_the_class_table_says_how_recall_changed(page):
+    row = page.locator("#pair-0 .per-class tr", has=page.get_by_role("rowheader", name="4"))
+    cells = [text.split() for text in row.locator("td").all_inner_texts()]
+    n = int(cells[0][0])
+    assert cells[1:3] == [[f"{100 * (n - wrong) / n:.2f}", "%"] for wrong in (2, 6)]
+    assert cells[3][0] == f"{100 * 4 / n:+.2f}"
 
 
 def test_another_run_can_be_looked_at(page):

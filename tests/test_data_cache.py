@@ -5,8 +5,8 @@ import time
 
 import numpy as np
 import pytest
-from conftest import write_idx
 
+from conftest import write_idx
 from mnist_exp.data import idx, load, mnist
 
 IMAGES = "train-images-idx3-ubyte"

@@ -13,8 +13,10 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from conftest import write_idx_part
 from mnist_exp.data import DownloadError, decide_auto, fashion_mnist, load, mnist
 from mnist_exp.data._download import Limits, Mirrors
 from mnist_exp.data._idx import Digest
@@ -261,14 +263,11 @@ def test_two_processes_download_real_mnist_at_once(mnist_dir, tmp_path, serve):
     assert len(load(mnist(tmp_path / "data", tmp_path / "cache")).train) == 60_000
 
 
-def test_fashion_mnist_is_verified_packed_and_by_structure_unpacked(
-    mnist_dir, tmp_path, monkeypatch
-):
+def test_fashion_mnist_is_verified_packed_and_by_structure_unpacked(tmp_path, monkeypatch):
     monkeypatch.setenv("MNIST_EXP_MIRRORS", NOWHERE)
     folder = tmp_path / "fashion_mnist"
     folder.mkdir()
-    for path in (mnist_dir / "mnist").glob("t10k*.gz"):
-        (folder / path.name).write_bytes(path.read_bytes())
+    write_idx_part(folder, "t10k", np.zeros((10_000, 28, 28), np.uint8), np.arange(10_000) % 10)
     source = fashion_mnist(tmp_path)
     with pytest.raises(UserError, match="not the published file: its sha256 differs"):
         source.part("test", 0)

@@ -5,8 +5,8 @@ import struct
 
 import numpy as np
 import pytest
-from conftest import write_idx, write_idx_part
 
+from conftest import write_idx, write_idx_part
 from mnist_exp.data import idx, load
 from mnist_exp.errors import UserError
 

@@ -1,10 +1,7 @@
-"""The patch dictionary against a loop over patches, its reduction against PCA; both in any batch,
-on any threads.
-"""
+"""The patch dictionary against a loop over patches, its reduction against PCA; in any batch."""
 
 import numpy as np
 import pytest
-from scipy import ndimage
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -24,15 +21,6 @@ SMALL = Dictionary(atoms=6, patch=5, pool=3, deskew=False, sample=2000, random_s
 )
 def test_scikit_learn_accepts_it(estimator, check):
     check(estimator)
-
-
-@pytest.fixture(scope="module")
-def images():
-    """Slanted smooth shapes of 24 x 28 pixels."""
-    noise = ndimage.gaussian_filter(
-        np.random.default_rng(3).random((150, 24, 28)), (0, 3, 1), mode="constant"
-    )
-    return np.uint8(np.clip((noise - 0.35) * 1500, 0, 255))
 
 
 def test_it_agrees_with_a_loop_over_patches(images):
@@ -96,10 +84,10 @@ def test_images_smaller_than_a_patch_are_refused():
 
 
 def test_the_reduction_of_all_images_spans_what_pca_spans(images):
-    found = Reduced(Hog(), n_components=20, random_state=0).fit_transform(images)
+    components = Reduced(Hog(), n_components=20, random_state=0).fit_transform(images)
     expected = PCA(20, svd_solver="full").fit_transform(Hog().fit_transform(images))
-    assert found.shape == (150, 20)
-    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=0.05)
+    assert components.shape == (150, 20)
+    np.testing.assert_allclose(components @ components.T, expected @ expected.T, atol=0.05)
 
 
 def test_the_reduction_fits_a_clone_of_its_base(images):

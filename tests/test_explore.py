@@ -18,29 +18,22 @@ from mnist_exp.evaluation import (
     stroke_width,
     touching_classes,
 )
+from mnist_exp.explore import main
 
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def explore(tmp_path):
-    def run_command(*words):
-        environment = os.environ | {
-            "PYTHONPATH": str(ROOT),
-            "MNIST_EXP_CACHE": str(tmp_path / "cache"),
-        }
-        command = [sys.executable, "-W", "error", "-m", "mnist_exp.explore", *words]
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-
-    return run_command
-
-
-def test_the_page_and_its_pictures_are_left_in_the_folder_that_stdout_names(
-    explore, tmp_path, chromium
-):
-    done = explore("dataset=digits", "dataset.train_size=400", "augment=shift", "n_jobs=1")
+def test_the_command_names_the_folder_with_the_page_and_its_pictures(tmp_path, chromium):
+    """The one test that starts a process; a warning fails it."""
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "MNIST_EXP_CACHE": str(tmp_path / "cache"),
+    }
+    words = ["dataset=digits", "dataset.train_size=100", "dataset.test_size=50", "augment=shift"]
+    command = [sys.executable, "-W", "error", "-m", "mnist_exp.explore", *words, "n_jobs=1"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     folder = tmp_path / done.stdout.removesuffix("\n")
     pictures = {path.stem for path in folder.glob("*.png")}
@@ -60,11 +53,16 @@ def test_the_page_and_its_pictures_are_left_in_the_folder_that_stdout_names(
 @pytest.mark.parametrize(
     "words", ["dataset=nothing", "augment=shift augment.pixels=-1", "dataset=idx", "seed=banana"]
 )
-def test_a_mistake_is_a_short_message(explore, words):
-    done = explore("dataset=digits", *words.split())
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "Traceback" not in done.stderr
-    assert words.split()[-1].rpartition(".")[2].partition("=")[0] in done.stderr
+def test_a_mistake_is_a_short_message(monkeypatch, tmp_path, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MNIST_EXP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "argv", ["mnist_exp.explore", "dataset=digits", *words.split()])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code.startswith("error: ")  # Python prints it and exits with 1
+    assert capsys.readouterr().out == ""
+    assert "Traceback" not in stopped.value.code
+    assert words.split()[-1].rpartition(".")[2].partition("=")[0] in stopped.value.code
 
 
 def test_the_nearest_rows_are_those_of_a_full_search():

@@ -1,6 +1,4 @@
-"""Kill -9 at every write of a run, in a download, under a lock; clocks; two processes that want one
-folder.
-"""
+"""Kills at every write of a run, in a download, under a lock; clocks; two processes on a folder."""
 
 import csv
 import json
@@ -28,34 +26,25 @@ SMALL = ["dataset=digits", "dataset.train_size=100", "n_jobs=1", "model=rf", "mo
 HYDRA = [".hydra/config.yaml", ".hydra/hydra.yaml", ".hydra/overrides.yaml"]
 OPENED = [*HYDRA, "train.log"]
 CLAIM = [("os.link", "status.json")]
-MOVED = [
-    *(
-        "predictions_test.npz",
-        "confusion_test.csv",
-        "confusion_test.png",
-        "per_class.csv",
-        "errors.csv",
-        "errors.png",
-    ),
-    *(
-        "environment.json",
-        "model.skops",
-        "model.json",
-        "report.html",
-        "intervals.json",
-        "metrics.json",
-        "status.json",
-    ),
+MOVED = """predictions_test.npz confusion_test.csv confusion_test.png per_class.csv errors.csv
+    errors.png environment.json model.skops model.json report.html intervals.json metrics.json
+    status.json"""
+WRITES = [
+    *CLAIM,
+    *(("open", name) for name in OPENED),
+    *(("os.rename", name) for name in MOVED.split()),
 ]
-WRITES = [*CLAIM, *(("open", name) for name in OPENED), *(("os.rename", name) for name in MOVED)]
 
 
 def start(home, *words, killed_at=None, **variables):
     program = [DRIVER, *killed_at] if killed_at else ["-m", "mnist_exp.train"]
-    own = {"PYTHONPATH": str(ROOT), "MNIST_EXP_CACHE": str(home / "cache"), "no_proxy": "127.0.0.1"}
+    variables |= {"PYTHONPATH": str(ROOT), "MNIST_EXP_CACHE": str(home / "cache")}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(
-        [sys.executable, *program, *words], cwd=home, env=os.environ | own | variables, **pipes
+        [sys.executable, *program, *words],
+        cwd=home,
+        env=os.environ | {"no_proxy": "127.0.0.1"} | variables,
+        **pipes,
     )
 
 
@@ -148,13 +137,10 @@ def test_a_download_that_is_killed_leaves_nothing_and_is_made_again(tmp_path, mn
     first.communicate()
     assert not list((tmp_path / "data").rglob("*.gz"))
     moved = ("os.rename", "train-labels-idx1-ubyte.gz")
-    assert (
-        wait(start(tmp_path, *words, killed_at=moved, MNIST_EXP_MIRRORS=address)).returncode
-        == -signal.SIGKILL
-    )
-    assert [path.name for path in (tmp_path / "data").rglob("[!.]*.gz")] == [
-        "train-images-idx3-ubyte.gz"
-    ]
+    killed = wait(start(tmp_path, *words, killed_at=moved, MNIST_EXP_MIRRORS=address))
+    assert killed.returncode == -signal.SIGKILL
+    packed = [path.name for path in (tmp_path / "data").rglob("[!.]*.gz")]
+    assert packed == ["train-images-idx3-ubyte.gz"]
     done = wait(start(tmp_path, *words, MNIST_EXP_MIRRORS=address))
     assert done.returncode == 0, done.stderr
 
@@ -181,24 +167,18 @@ def test_a_cache_entry_whose_writer_is_killed_is_made_by_the_next(tmp_path, idx_
 def test_a_killed_fit_reads_as_stale_and_a_terminated_one_as_interrupted(tmp_path):
     for number, state in ((signal.SIGKILL, "stale"), (signal.SIGTERM, "interrupted")):
         folder = tmp_path / state
-        process = start(
-            tmp_path, *SMALL[:-1], "model.n_estimators=20000", f"hydra.run.dir={folder}"
-        )
-        until(
-            lambda: (
-                (folder / "train.log").exists() and "features" in (folder / "train.log").read_text()
-            )
-        )  # noqa: B023
+        words = [*SMALL[:-1], "model.n_estimators=20000", f"hydra.run.dir={folder}"]
+        process = start(tmp_path, *words)
+        log = folder / "train.log"
+        until(lambda log=log: log.exists() and "features" in log.read_text())
         process.send_signal(number)
         wait(process)
         assert Run(folder).state == state
 
 
 def test_of_two_processes_with_one_folder_one_gets_it(tmp_path):
-    both = [
-        wait(process)
-        for process in [start(tmp_path, *SMALL, "hydra.run.dir=mine") for _ in range(2)]
-    ]
+    processes = [start(tmp_path, *SMALL, "hydra.run.dir=mine") for _ in range(2)]
+    both = [wait(process) for process in processes]
     assert sorted(done.returncode for done in both) == [0, 1]
     assert [done.stdout for done in both if done.returncode == 0] == ["mine\n"]
     assert "holds a run already" in "".join(done.stderr for done in both)
@@ -208,9 +188,7 @@ def test_of_two_processes_with_one_folder_one_gets_it(tmp_path):
 def test_a_run_whose_clock_is_set_back_is_alive(tmp_path):
     run = Run.claim(tmp_path / "run", [])
     status = json.loads((run.path / "status.json").read_text())
-    later = (
-        psutil.Process().create_time() + 3600
-    )  # what the same process was told by the clock before
+    later = psutil.Process().create_time() + 3600  # by the clock as it was before
     (run.path / "status.json").write_text(json.dumps(status | {"pid_started": later}))
     assert run.state == "running"
 
@@ -221,8 +199,8 @@ def yesterday(debian_root):
     pattern = "*/faketime/libfaketimeMT.so.1"
     if not any(Path("/usr/lib").glob(pattern)):
         debian_root("libfaketime")
-    found = next(Path("/usr/lib").glob(pattern))
-    return {"LD_PRELOAD": str(found), "FAKETIME": "-1d"}
+    library = next(Path("/usr/lib").glob(pattern))
+    return {"LD_PRELOAD": str(library), "FAKETIME": "-1d"}
 
 
 def test_a_search_is_resumed_when_the_clock_was_set_back_a_day(tmp_path, yesterday):

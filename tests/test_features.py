@@ -1,23 +1,27 @@
-"""Features: scikit-learn's own checks, HOG against a loop over pixels, answers that no batch and no
-thread changes.
-"""
+"""Features: scikit-learn's own checks, loops over pixels, the same answers in any batch."""
 
+import pickle
+import sys
+
+import cloudpickle
+import joblib
 import numpy as np
 import pytest
-from scipy import ndimage
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mnist_exp.errors import UserError
-from mnist_exp.features import Deskew, Hog, Pixels, chain
+from mnist_exp.features import Deskew, Dictionary, Hog, Pixels, Reduced, chain
+from mnist_exp.models import RandomFeatures
 
 EACH = pytest.mark.parametrize(
     "transformer", [Pixels(), Deskew(), Hog(), Hog(deskew=False)], ids=str
 )
 
 
-# scikit-learn checks with tables of 1 to 30 columns, images one pixel high: cells and blocks of one pixel fit them.
+# scikit-learn checks with tables of 1 to 30 columns, images one pixel high, which cells and blocks
+# of one pixel fit.
 @parametrize_with_checks(
     [Pixels(), Deskew(), Hog(cell=1, block=1), Hog(cell=1, block=1, deskew=False)]
 )
@@ -25,15 +29,27 @@ def test_scikit_learn_accepts_it(estimator, check):
     check(estimator)
 
 
-@pytest.fixture(scope="module")
-def images():
-    """Slanted smooth shapes of 24 x 28 pixels."""
-    noise = ndimage.gaussian_filter(
-        np.random.default_rng(3).random((150, 24, 28)), (0, 3, 1), mode="constant"
-    )
-    images = np.uint8(np.clip((noise - 0.35) * 1500, 0, 255))
-    images.flags.writeable = False
-    return images
+@pytest.mark.parametrize(
+    ("estimator", "address"),
+    [
+        *[(one, f"mnist_exp.features.{type(one).__name__}") for one in (Pixels(), Deskew(), Hog())],
+        (Dictionary(atoms=3), "mnist_exp.features.Dictionary"),
+        (Reduced(Hog()), "mnist_exp.features.Reduced"),
+        (RandomFeatures(7), "mnist_exp.models.RandomFeatures"),
+    ],
+    ids=str,
+)
+def test_it_is_stored_by_the_address_that_configurations_hold(estimator, address):
+    module, _, name = address.rpartition(".")
+    kind = type(estimator)
+    assert getattr(sys.modules[module], name) is kind
+    assert (kind.__module__, kind.__qualname__) == (module, name)
+    for library in (pickle, cloudpickle):
+        content = library.dumps(estimator)
+        assert module.encode() in content
+        assert b"._" not in content
+        assert type(pickle.loads(content)) is kind  # noqa: S301  (our own)
+    assert joblib.hash(clone(estimator)) == joblib.hash(estimator)
 
 
 @EACH
@@ -118,14 +134,11 @@ def test_deskew_makes_a_sheared_bar_upright_in_the_middle(slant):
     rows, cols = np.indices((28, 28)) - 13.5
     bar = np.uint8(255 * ((abs(cols - slant * rows - 1) < 2) & (abs(rows - 2) < 8)))
     upright = (abs(cols) < 2) & (abs(rows) < 8)
-    found = Deskew().fit_transform(bar[None]).reshape(28, 28)
-    assert abs(found - upright).mean() < 0.3 * abs(bar / 255 - upright).mean()
-    assert found.sum() == pytest.approx(bar.sum() / 255, rel=1e-3)
-    assert [
-        (found * rows).sum(),
-        (found * cols).sum(),
-        (found * rows * cols).sum(),
-    ] == pytest.approx([0, 0, 0], abs=3)
+    result = Deskew().fit_transform(bar[None]).reshape(28, 28)
+    assert abs(result - upright).mean() < 0.3 * abs(bar / 255 - upright).mean()
+    assert result.sum() == pytest.approx(bar.sum() / 255, rel=1e-3)
+    moments = [(result * place).sum() for place in (rows, cols, rows * cols)]
+    assert moments == pytest.approx([0, 0, 0], abs=3)
 
 
 @pytest.mark.parametrize(
@@ -177,9 +190,9 @@ def hog_by_loops(image, cell, bins, block):
 
 @pytest.mark.parametrize(("cell", "bins", "block"), [(4, 9, 2), (5, 6, 3), (8, 4, 1)])
 def test_hog_agrees_with_a_loop_over_pixels(images, cell, bins, block):
-    found = Hog(deskew=False, cell=cell, bins=bins, block=block).fit_transform(images[:3])
+    features = Hog(deskew=False, cell=cell, bins=bins, block=block).fit_transform(images[:3])
     expected = [hog_by_loops(image, cell, bins, block) for image in images[:3]]
-    np.testing.assert_allclose(found, expected, atol=2e-5)
+    np.testing.assert_allclose(features, expected, atol=2e-5)
 
 
 def test_hog_of_a_slanted_image_is_that_of_the_upright_one(images):
@@ -208,9 +221,9 @@ def test_a_bad_option_is_named(options):
 
 def test_a_chain_is_a_pipeline_of_the_steps_in_their_order(images):
     steps = chain(pixels=Pixels(), pca=PCA(5, svd_solver="covariance_eigh"))
-    found = steps.fit_transform(images[:, 6:18, 6:18])
+    features = steps.fit_transform(images[:, 6:18, 6:18])
     assert list(steps.named_steps) == ["pixels", "pca"]
-    assert (found.dtype, found.shape) == (np.float32, (150, 5))
-    np.testing.assert_array_equal(found, clone(steps).fit_transform(images[:, 6:18, 6:18]))
+    assert (features.dtype, features.shape) == (np.float32, (150, 5))
+    np.testing.assert_array_equal(features, clone(steps).fit_transform(images[:, 6:18, 6:18]))
     with pytest.raises(UserError, match=r"features\.pca must be a transformer"):
         chain(pixels=Pixels(), pca=None)

@@ -1,22 +1,14 @@
-"""The frontier script: rows are means over seeds with their interval; a child that fails ends the
-script.
-"""
+"""The frontier script: means over seeds, their interval, children that fail."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
 import pytest
 
+import frontier
+from _measure import run_child
+
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def frontier():
-    spec = importlib.util.spec_from_file_location("frontier", ROOT / "scripts" / "frontier.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def point(preset, seed, accuracy, train_s):
@@ -24,7 +16,7 @@ def point(preset, seed, accuracy, train_s):
     return {"preset": preset, "seed": seed, "accuracy": accuracy, "n_test": 10_000, **costs}
 
 
-def test_a_row_is_the_mean_over_seeds_and_its_interval(frontier):
+def test_a_row_is_the_mean_over_seeds_and_its_interval():
     row = frontier.summarize(
         [point("fast", seed, 0.99 + seed / 1000, 10 + seed) for seed in range(3)]
     )
@@ -34,22 +26,30 @@ def test_a_row_is_the_mean_over_seeds_and_its_interval(frontier):
     )  # t with 2 degrees
 
 
-def test_one_seed_has_the_interval_of_its_images(frontier):
+def test_one_seed_has_the_interval_of_its_images():
     row = frontier.summarize([point("seed_rf", 0, 0.97, 20)])
     assert (row["low"], row["high"]) == pytest.approx((96.65, 97.32), abs=0.01)
 
 
-def test_the_table_stands_between_the_marks_of_the_readme_and_the_plot_is_a_png(frontier):
+def test_the_table_stands_between_its_marks_and_the_plot_is_a_png():
     rows = {"fast": frontier.summarize([point("fast", 0, 0.993, 10)])}
     assert (
         "| `fast` | 99.30 % [99.12, 99.45] | 1 | 0.50 | 10 | 0.9 GB | 3.0 MB |"
         in frontier.table(rows)
     )
-    assert len(frontier.TABLE.findall((ROOT / "README.md").read_text(encoding="utf-8"))) == 1
+    page = ROOT / "docs" / "training.md"
+    assert len(frontier.TABLE.findall(page.read_text(encoding="utf-8"))) == 1
     assert frontier.plot(rows).startswith(b"\x89PNG")
 
 
-def test_a_child_that_fails_is_named_with_its_errors(frontier):
-    assert frontier.run_child([sys.executable, "-c", "print(3)"])[0] == "3"
+def test_a_child_that_fails_is_named_with_its_errors():
+    assert run_child([sys.executable, "-c", "print(3)"]).output == "3"
     with pytest.raises(SystemExit, match=r"failed:\nno such thing"):
-        frontier.run_child([sys.executable, "-c", "import sys; sys.exit('no such thing')"])
+        run_child([sys.executable, "-c", "import sys; sys.exit('no such thing')"])
+
+
+def test_a_child_has_a_peak_memory_of_its_own():
+    held = b"x" * 200_000_000
+    child = run_child([sys.executable, "-c", "b'x' * 30_000_000"])
+    assert len(held) / 1e6 > child.peak_mb > 30
+    assert child.seconds > 0

@@ -69,7 +69,7 @@ def test_joblib_runs_a_grid_and_one_failure_stops_no_other(tmp_path):
         (
             ["search=random", "search.storage=postgresql://u@127.0.0.1:9/x"],
             "psycopg",
-            '"mnist-exp[postgres]"',
+            'pip install "psycopg[binary]"',
         ),
     ],
 )

@@ -10,9 +10,11 @@ def predictions():
     rng = np.random.default_rng(0)
     label = rng.integers(0, 4, 500)
     probability = rng.dirichlet(np.ones(4), 500)
-    probability[np.arange(500), label] += 1.0
+    probability[np.arange(500), label] += 0.3
     probability /= probability.sum(axis=1, keepdims=True)
-    return Predictions(np.arange(500), label, probability.argmax(axis=1), probability, None, "")
+    prediction = probability.argmax(axis=1)
+    assert 50 < (prediction != label).sum() < 250
+    return Predictions(np.arange(500), label, prediction, probability, None, "")
 
 
 def test_every_metric_agrees_with_scikit_learn(predictions):

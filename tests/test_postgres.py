@@ -47,7 +47,10 @@ class Server:
         subprocess.run(command, cwd=self.folder, check=True, stdout=subprocess.DEVNULL)
 
     def control(self, action):
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c fsync=off -c unix_socket_directories={self.folder}"
+        options = (
+            f"-p {self.port} -c listen_addresses=127.0.0.1 -c fsync=off "
+            f"-c unix_socket_directories={self.folder}"
+        )
         log = (
             ["-o", options, "-l", self.folder / "log"] if action == "start" else ["-m", "immediate"]
         )

@@ -14,12 +14,23 @@ from sklearn.ensemble import RandomForestClassifier
 
 from mnist_exp.augment import none
 from mnist_exp.data import Dataset, Split
-from mnist_exp.evaluation import Predictions, surest_mistakes, suspected_labels
+from mnist_exp.evaluation import (
+    Predictions,
+    confusion_matrix,
+    surest_mistakes,
+    suspected_labels,
+)
 from mnist_exp.experiment import run_experiment
 from mnist_exp.features import Pixels
+from mnist_exp.report.parts import (
+    COLUMNS,
+    capacity,
+    class_figures,
+    confusion_cells,
+    sprite_sheet,
+)
 from mnist_exp.report.record import record
 from mnist_exp.report.run_page import explain_test, rerun_command
-from mnist_exp.report.sprites import COLUMNS, capacity, sprite_sheet
 from mnist_exp.runs import Run, count_test_reads, note_test_read
 
 SECONDS = {"load": 0.1, "augment": 0.0, "features": 0.1, "fit": 1.0, "evaluate": 0.1}
@@ -27,7 +38,7 @@ SECONDS = {"load": 0.1, "augment": 0.0, "features": 0.1, "fit": 1.0, "evaluate":
 
 def recorded(folder, dataset, outputs, overrides="[]"):
     """A run folder as `train` leaves it, of a small forest."""
-    forest = RandomForestClassifier(8, max_depth=6, random_state=0)
+    forest = RandomForestClassifier(4, max_depth=6, random_state=0)
     outcome = run_experiment(dataset, none, Pixels(), forest, seed=0, n_jobs=1)
     run = Run.claim(folder, [])
     (folder / ".hydra").mkdir()
@@ -44,19 +55,8 @@ def run(digits, tmp_path_factory):
 
 
 @pytest.fixture
-def page(run, chromium):
-    page = chromium.new_page(viewport={"width": 390, "height": 800})
-    problems = []
-    page.on("console", lambda message: problems.append(message.text))
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on(
-        "request",
-        lambda request: problems.append(request.url) if request.url.startswith("http") else None,
-    )
-    page.goto((run.path / "report.html").as_uri())
-    yield page
-    page.close()
-    assert problems == []
+def page(run, open_page):
+    return open_page(run.path / "report.html")
 
 
 def pixels(page, run, position):
@@ -123,6 +123,51 @@ def test_the_page_says_what_it_must(run):
         assert part.replace("\u00a0", " ") in html.replace("\u00a0", " ")
     assert "two halves" not in html  # these are not MNIST's test images
     assert "first run" in html
+
+
+def test_the_tables_count_by_the_true_class():
+    """Twice a 0 is taken for a 1, once a 1 for a 2: nothing here is symmetric."""
+    label, prediction = np.array([0, 0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 1, 2, 2])
+    counts = confusion_matrix(label, prediction, 3)
+    cells = confusion_cells(counts, {"0-0", "0-1", "1-2"})
+    assert [[cell["text"] for cell in row] for row in cells] == [
+        ["2", "2", ""],
+        ["", "1", "1"],
+        ["", "", "1"],
+    ]
+    assert cells[0][1] == {"text": "2", "share": 1.0, "kind": "", "gallery": "0-1"}
+    assert [cells[k][k]["kind"] for k in range(3)] == ["right"] * 3
+    assert cells[1][0]["gallery"] is None
+    figures = class_figures(counts, ("a", "b", "c"))
+    assert [(c.n, c.precision, c.recall) for c in figures] == [
+        (4, 1.0, 0.5),
+        (2, 1 / 3, 0.5),
+        (1, 0.5, 1.0),
+    ]
+    changed = confusion_cells(counts, {"x0-2"}, np.array([[3, 0, 1], [0, 2, 0], [0, 0, 1]]), "x")
+    assert [[cell["text"] + cell["kind"] for cell in row] for row in changed] == [
+        ["-1loss", "+2loss", "-1gain"],
+        ["", "-1loss", "+1loss"],
+        ["", "", ""],
+    ]
+    assert changed[0][2]["gallery"] == "x0-2"
+
+
+def test_the_most_confident_mistakes_and_the_least_certain_hits_come_first():
+    probability = np.array([[0.6, 0.4], [0.1, 0.9], [0.3, 0.7], [0.8, 0.2], [0.45, 0.55]])
+    label = np.array([0, 0, 0, 0, 1])
+    predictions = Predictions(
+        np.arange(5) + 100, label, probability.argmax(1), probability, None, "x"
+    )
+    split = Split(np.zeros((5, 28, 28), np.uint8), label, predictions.index)
+    page = explain_test(Dataset("d", ("a", "b"), split, None, split), split, predictions)
+    captions = {key: [c for _, c in g["items"]] for key, g in page["galleries"].items()}
+    assert captions == {
+        "0-0": ["a\n60\xa0%\n#100", "a\n80\xa0%\n#103"],
+        "1-1": ["b\n55\xa0%\n#104"],
+        "0-1": ["a as b\n90\xa0%\n#101", "a as b\n70\xa0%\n#102"],
+    }
+    assert page["galleries"]["0-1"]["title"] == "a taken for b: 2 of 4"
 
 
 def test_names_in_a_dataset_are_escaped(digits, tmp_path):

@@ -10,7 +10,15 @@ import pytest
 from mnist_exp.errors import UserError
 from mnist_exp.evaluation import Predictions
 from mnist_exp.process import write_atomic, write_json
-from mnist_exp.runs import STALE_SECONDS, Run, find_runs, open_run, point_latest, redact
+from mnist_exp.runs import (
+    STALE_SECONDS,
+    Run,
+    current_targets,
+    find_runs,
+    open_run,
+    point_latest,
+    redact,
+)
 
 
 @pytest.fixture
@@ -79,6 +87,51 @@ def test_predictions_come_back_as_written(run):
     np.testing.assert_array_equal(after.prediction, before.prediction)
     np.testing.assert_allclose(after.probability, probability, atol=1e-3)
     assert (after.probability.dtype, after.score, after.split_sha256) == (np.float16, None, "abc")
+
+
+def write_choices(run, **choices):
+    (run.path / ".hydra").mkdir()
+    text = json.dumps({"hydra": {"runtime": {"choices": choices}}})
+    (run.path / ".hydra" / "hydra.yaml").write_text(text)
+    (run.path / ".hydra" / "config.yaml").write_text('{"model": {"trees": 10}}')
+
+
+def test_a_run_is_a_row_of_figures_and_choices(run):
+    write_choices(run, **{"model": "rf", "search": None, "hydra/launcher": "basic"})
+    bounds = {"low": 0.96, "high": 0.98}
+    run.save_metrics({"test": {"accuracy": 0.97}, "model": {"bytes": 9}}, {"test.accuracy": bounds})
+    run.finish("completed")
+    row = run.to_frame().iloc[0].to_dict()
+    assert row == {
+        "run": str(run.path),
+        "state": "completed",
+        "model": "rf",
+        "test.accuracy_low": 0.96,
+        "test.accuracy_high": 0.98,
+        "test.accuracy": 0.97,
+        "model.bytes": 9,
+        "config.model.trees": 10,
+    }
+
+
+def test_a_run_shows_itself_in_a_notebook_and_what_it_says_is_no_markup(run):
+    write_choices(run, model="<b>rf</b>")
+    run.save_metrics({"test": {"accuracy": 0.97}, "time": {"total_s": 1.5}}, {})
+    run.finish("completed")
+    html = run._repr_html_()
+    assert "97.00" in html
+    assert "&lt;b&gt;rf&lt;/b&gt;" in html
+    assert 'run">' in html  # the link to its folder
+    run.finish("failed", "<script>no luck</script>")
+    assert "&lt;script&gt;no luck" in run._repr_html_()
+
+
+def test_addresses_of_before_lead_to_where_the_classes_are_now():
+    shared = {"_target_": "mnist_exp.dictionary.Dictionary"}
+    config = current_targets({"features": [shared, shared], "model": {"_target_": "a.B"}})
+    new = {"_target_": "mnist_exp.features.Dictionary"}
+    assert config == {"features": [new, new], "model": {"_target_": "a.B"}}
+    assert config["features"][0] is config["features"][1]  # aliases are not unfolded
 
 
 def test_damaged_predictions_are_named(run):

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.stats import binomtest, ttest_rel
+from scipy.stats import binom, binomtest, ttest_rel
 from scipy.stats import t as t_distribution
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
@@ -102,6 +102,22 @@ def test_the_exact_bootstrap_is_what_many_resamples_give(fixed, broke, n):
     assert np.array([found.low, found.high]) * n == pytest.approx(
         expected, abs=max(1, 0.01 * (fixed + broke) ** 0.5)
     )
+
+
+@pytest.mark.parametrize(
+    ("fixed", "broke", "n"),
+    [(80, 40, 10_000), (10, 0, 10_000), (30, 25, 60), (5, 5, 10), (9, 2, 11)],
+)
+def test_the_exact_bootstrap_is_the_mixture_of_binomials(fixed, broke, n):
+    discordant = np.arange(n + 1)[:, None]  # of a resample; so many of them fixed: binomial again
+    weight = binom.pmf(discordant, n, (fixed + broke) / n)
+    interval = difference_interval(fixed, broke, n)
+    for bound, level in ((interval.low, 0.025), (interval.high, 0.975)):
+        at = round(bound * n) - np.array([1, 0])  # the bound is the first to reach the level
+        below, reached = (
+            weight * binom.cdf((discordant + at) // 2, discordant, fixed / (fixed + broke))
+        ).sum(axis=0)
+        assert below < level <= reached
 
 
 def test_the_check_value_of_80_fixed_and_40_broken():

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,68 +21,44 @@ from mnist_exp.runs import Run, find_runs
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ["dataset=digits", "n_jobs=1"]
-QUICK = [*DIGITS, "model=rf", "model.n_estimators=10"]
+SMALL = [*DIGITS, "dataset.train_size=200", "dataset.test_size=100"]
+TREES = ["model=rf", "model.n_estimators=10"]
+QUICK = [*SMALL, *TREES]
 
 
-@pytest.fixture
-def start(tmp_path, monkeypatch, popen):
-    """Start a command in an empty folder, with an empty cache."""
-    monkeypatch.setenv("MNIST_EXP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    home = tmp_path / "home"
-    home.mkdir()
-
-    def start_command(*words, module="train"):
-        command = [sys.executable, "-W", "error", "-m", f"mnist_exp.{module}", *words]
-        return popen(command, cwd=home)
-
-    start_command.home = home
-    return start_command
-
-
-@pytest.fixture
-def finish(start):
-    def run_command(*words, module="train"):
-        process = start(*words, module=module)
-        stdout, stderr = process.communicate(timeout=120)
-        return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
-
-    run_command.home = start.home
-    return run_command
-
-
-def test_a_run_leaves_every_file_and_prints_its_folder_alone(finish):
-    done = finish(*QUICK, "dataset.val_size=200")
+@pytest.fixture(scope="module")
+def whole(commands, tmp_path_factory):
+    """A run by a Python of its own, which tests read, and the folder it was started in."""
+    home = tmp_path_factory.mktemp("whole")
+    variables = os.environ | {"MNIST_EXP_CACHE": str(home / "cache")}
+    options = {"cwd": home, "env": variables, "fork": False}
+    done = commands.run("mnist_exp.train", *DIGITS, *TREES, "dataset.val_size=200", **options)
     assert done.returncode == 0, done.stderr
-    folder = finish.home / done.stdout.strip()
+    return done, home
+
+
+def test_a_run_leaves_every_file_and_prints_its_folder_alone(whole):
+    done, home = whole
+    folder = home / done.stdout.strip()
     assert done.stdout.count("\n") == 1
-    assert folder.resolve() == (finish.home / "outputs" / "latest").resolve()
-    expected = """.hydra status.json metrics.json intervals.json predictions_test.npz predictions_val.npz
-        confusion_test.csv confusion_test.png per_class.csv errors.csv errors.png model.skops model.json
-        environment.json report.html train.log"""
+    assert folder.resolve() == (home / "outputs" / "latest").resolve()
+    expected = """.hydra status.json metrics.json intervals.json predictions_test.npz
+        predictions_val.npz confusion_test.csv confusion_test.png per_class.csv errors.csv
+        errors.png model.skops model.json environment.json report.html train.log"""
     assert {path.name for path in folder.iterdir()} == set(expected.split())
     run = Run(folder)
     assert run.state == "completed"
     assert run.metrics["test"]["accuracy"] > 0.85
     assert run.metrics["data"]["n_val"] == 200
-    assert set(run.metrics["time"]) >= {
-        "load_s",
-        "augment_s",
-        "fit_s",
-        "predict_s",
-        "total_s",
-        "predict_us_per_image",
-    }
-    assert (
-        run.intervals["test.accuracy"]["low"]
-        < run.metrics["test"]["accuracy"]
-        < run.intervals["test.accuracy"]["high"]
-    )
+    times = "load_s augment_s fit_s predict_s total_s predict_us_per_image"
+    assert set(run.metrics["time"]) >= set(times.split())
+    interval = run.intervals["test.accuracy"]
+    assert interval["low"] < run.metrics["test"]["accuracy"] < interval["high"]
 
 
-def test_the_files_of_a_run_agree_with_each_other(finish):
-    folder = finish.home / finish(*QUICK).stdout.strip()
+def test_the_files_of_a_run_agree_with_each_other(whole):
+    done, home = whole
+    folder = home / done.stdout.strip()
     run = Run(folder)
     predictions = run.predictions("test")
     accuracy = np.mean(predictions.label == predictions.prediction)
@@ -102,23 +79,13 @@ def test_the_files_of_a_run_agree_with_each_other(finish):
             assert min(image.size) > 300
 
 
-def test_the_same_command_gives_the_same_predictions_and_another_seed_others(finish):
-    folders = [
-        finish.home / finish(*QUICK, "augment=affine", f"seed={seed}").stdout.strip()
-        for seed in (0, 0, 1)
-    ]
-    first, again, other = (Run(folder).predictions("test") for folder in folders)
-    np.testing.assert_array_equal(first.probability, again.probability)
-    assert (first.probability != other.probability).any()
-    assert first.split_sha256 == other.split_sha256
-
-
-def test_verify_agrees_with_a_run_and_notices_a_change(finish):
-    folder = finish.home / finish(*QUICK).stdout.strip()
-    done = finish("latest", module="verify")
-    assert (done.returncode, done.stdout) == (0, "same data, same predictions, same metrics\n"), (
-        done.stderr
-    )
+def test_verify_agrees_with_a_run_and_notices_a_change(finish, whole):
+    done, home = whole
+    folder = finish.home / "changed"
+    shutil.copytree(home / done.stdout.strip(), folder)
+    done = finish("latest", module="verify", cwd=home)
+    assert done.stdout == "same data, same predictions, same metrics\n", done.stderr
+    assert done.returncode == 0
     config = folder / ".hydra" / "config.yaml"
     config.write_text(config.read_text().replace("n_estimators: 10", "n_estimators: 11"))
     done = finish(str(folder), module="verify")
@@ -137,11 +104,10 @@ def test_a_grid_survives_a_failed_job_and_says_so(finish):
 
 
 def test_a_grid_extracts_shared_features_once(finish):
-    done = finish("-m", *DIGITS, "model=sgd", "model.alpha=1e-5,1e-6,1e-4")
+    done = finish("-m", *SMALL, "model=sgd", "model.alpha=1e-5,1e-6,1e-4")
     assert done.returncode == 0, done.stderr
-    logs = [
-        (run.path / "train.log").read_text() for run in find_runs(finish.home / done.stdout.strip())
-    ]
+    runs = find_runs(finish.home / done.stdout.strip())
+    logs = [(run.path / "train.log").read_text() for run in runs]
     assert ["features " in log for log in logs] == [True, False, False]
 
 
@@ -166,7 +132,7 @@ MISTAKES = {
 def test_a_mistake_is_named_in_a_short_message(finish, words):
     (finish.home / "a").mkdir()
     (finish.home / "a" / "file").write_text("in the way")
-    done = finish(*QUICK, *words.split())
+    done = finish(*SMALL, *words.split())
     assert done.returncode not in (0, None)
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
@@ -177,32 +143,40 @@ def test_a_mistake_is_named_in_a_short_message(finish, words):
     assert not (finish.home / "outputs" / "latest").exists()
 
 
-def test_a_run_never_overwrites_another(finish):
-    assert finish(*QUICK, "hydra.run.dir=mine").returncode == 0
-    before = (finish.home / "mine" / "status.json").read_bytes()
+def test_a_run_never_overwrites_another(finish, whole):
+    done, home = whole
+    mine = finish.home / "mine"
+    shutil.copytree(home / done.stdout.strip(), mine)
+    before = (mine / "status.json").read_bytes()
     done = finish(*QUICK, "hydra.run.dir=mine", "seed=1")
     assert done.returncode != 0
     assert "hydra.run.dir=mine holds a run already" in done.stderr
-    assert (finish.home / "mine" / "status.json").read_bytes() == before
-    assert "seed: 0" in (finish.home / "mine" / ".hydra" / "config.yaml").read_text()
+    assert (mine / "status.json").read_bytes() == before
+    assert "seed: 0" in (mine / ".hydra" / "config.yaml").read_text()
 
 
-def test_four_runs_at_once_get_four_folders(start):
-    processes = [start(*QUICK, f"seed={seed}", "outputs=outputs") for seed in range(4)]
+def test_four_runs_at_once_get_four_folders_and_each_seed_its_predictions(start):
+    seeds = (0, 0, 1, 2)
+    words = [*QUICK, "augment=affine", "outputs=outputs"]
+    processes = [start(*words, f"seed={seed}") for seed in seeds]
     folders = [start.home / process.communicate(timeout=120)[0].strip() for process in processes]
     assert len(set(folders)) == 4
-    for seed, folder in enumerate(folders):
+    for seed, folder in zip(seeds, folders, strict=True):
         run = Run(folder)
-        assert (run.state, run.config["seed"], f"seed={seed}" in run.status.argv) == (
-            "completed",
-            seed,
-            True,
-        )
+        assert run.state == "completed"
+        assert run.config["seed"] == seed
+        assert f"seed={seed}" in run.status.argv
+    first, again, *others = (Run(folder).predictions("test") for folder in folders)
+    np.testing.assert_array_equal(first.probability, again.probability)
+    for other in others:
+        assert (first.probability != other.probability).any()
+        assert first.split_sha256 == other.split_sha256
 
 
-def started_fit(start):
+def started_fit(start, **how):
     """A run that is surely fitting."""
-    process = start(*DIGITS, "model=rf", "model.n_estimators=20000", "hydra.run.dir=long")
+    words = ["model=rf", "model.n_estimators=20000", "hydra.run.dir=long"]
+    process = start(*DIGITS, *words, **how)
     log = start.home / "long" / "train.log"
     deadline = time.monotonic() + 60
     while (
@@ -216,10 +190,12 @@ def started_fit(start):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to catch")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_marks_the_run_interrupted(start, number, code):
-    process, run = started_fit(start)
-    process.send_signal(number)
+@pytest.mark.parametrize(
+    ("name", "code", "how"), [("SIGTERM", 143, {"fork": False}), ("SIGINT", 130, {})]
+)
+def test_a_signal_marks_the_run_interrupted(start, name, code, how):
+    process, run = started_fit(start, **how)
+    process.send_signal(signal.Signals[name])
     assert process.wait(timeout=30) == code
     assert run.state == "interrupted"
     assert not (run.path / "metrics.json").exists()
@@ -234,28 +210,30 @@ def test_a_killed_run_reads_as_stale_at_once(start):
     assert not (start.home / "outputs" / "latest").exists()
 
 
-def test_offline_auto_trains_on_the_bundled_digits_and_says_so_first_and_last(finish, monkeypatch):
-    monkeypatch.setenv(
-        "MNIST_EXP_MIRRORS", "http://127.0.0.1:9/"
-    )  # the discard port: nothing listens
+@pytest.fixture
+def offline(finish, monkeypatch):
+    """Commands that find no data and no mirror."""
+    monkeypatch.setenv("MNIST_EXP_MIRRORS", "http://127.0.0.1:9/")  # where nothing listens
     monkeypatch.setenv("MNIST_EXP_DATA", str(finish.home / "data"))
-    done = finish("n_jobs=1", "model.n_estimators=10")
+    return finish
+
+
+def test_offline_auto_trains_on_the_bundled_digits_and_says_so_first_and_last(offline):
+    words = [word for word in QUICK if word != "dataset=digits"]
+    done = offline(*words)
     assert done.returncode == 0, done.stderr
     before, _, after = done.stderr.partition(" load ")
     assert "digits" in before
     assert "digits" in after.strip().splitlines()[-1]
-    assert Run(finish.home / done.stdout.strip()).config["dataset"]["name"] == "digits"
-    done = finish("-m", "n_jobs=1", "model.n_estimators=10,11")
+    assert Run(offline.home / done.stdout.strip()).config["dataset"]["name"] == "digits"
+    done = offline("-m", *words, "model.n_estimators=5,6")
     assert done.returncode == 0, done.stderr
-    assert {
-        run.config["dataset"]["name"] for run in find_runs(finish.home / done.stdout.strip())
-    } == {"digits"}
+    runs = find_runs(offline.home / done.stdout.strip())
+    assert [run.config["dataset"]["name"] for run in runs] == ["digits"] * 2
 
 
-def test_offline_mnist_is_refused_with_the_two_ways_out(finish, monkeypatch):
-    monkeypatch.setenv("MNIST_EXP_MIRRORS", "http://127.0.0.1:9/")
-    monkeypatch.setenv("MNIST_EXP_DATA", str(finish.home / "data"))
-    done = finish("dataset=mnist")
+def test_offline_mnist_is_refused_with_the_two_ways_out(offline):
+    done = offline("dataset=mnist")
     assert done.returncode != 0
     for part in ("http://127.0.0.1:9/", "dataset=digits", str(Path("data") / "mnist")):
         assert part in done.stderr
@@ -267,10 +245,7 @@ def test_help_lists_the_choices_and_starts_no_heavy_import(finish):
     assert done.returncode == 0
     for choice in ("fashion_mnist", "elastic", "hog", "extra_trees", "seed_sgd"):
         assert choice in done.stdout
-    code = "import sys, mnist_exp.train; print({'sklearn', 'scipy', 'matplotlib', 'PIL'} & set(sys.modules))"
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-        ).stdout
-        == "set()\n"
-    )
+    heavy = {"sklearn", "scipy", "matplotlib", "PIL"}
+    code = f"import sys, mnist_exp.train; print({heavy} & set(sys.modules))"
+    options = {"capture_output": True, "text": True, "check": True, "cwd": ROOT}
+    assert subprocess.run([sys.executable, "-c", code], **options).stdout == "set()\n"

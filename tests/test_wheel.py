@@ -1,12 +1,11 @@
-"""What a person gets who installs a wheel: the configuration is inside and the console scripts
-work.
-"""
+"""What a person gets who installs a wheel: configuration, types and console scripts."""
 
 import os
 import subprocess
 import sys
 import venv
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -22,6 +21,7 @@ def test_a_wheel_carries_the_configuration_and_the_console_scripts(tmp_path):
     venv.create(tmp_path / "venv", with_pip=True)
     scripts = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin")
     (wheel,) = tmp_path.glob("*.whl")
+    assert {"mnist_exp/py.typed", "mnist_exp/conf/train.yaml"} <= set(ZipFile(wheel).namelist())
     subprocess.run([scripts / "pip", "install", "--quiet", str(wheel)], check=True)
     words = ["dataset=digits", "model=sgd", f"cache_dir='{(tmp_path / 'cache').as_posix()}'"]
     done = subprocess.run(

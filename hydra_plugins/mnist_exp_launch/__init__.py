@@ -1,3 +1,1 @@
-"""Launchers of Hydra: processes of one machine (joblib) and jobs of Slurm (submitit), with failures
-told apart.
-"""
+"""Launchers of Hydra: processes of one machine (joblib) and jobs of Slurm (submitit)."""

@@ -1,7 +1,6 @@
-"""Hydra-joblib-launcher's jobs on as many of joblib's processes as there are jobs, the cpus divided
-among them.
+"""Hydra-joblib-launcher's jobs on processes of joblib's, among which the cpus are divided.
 
-They are had without joblib.Parallel, which kills them when it is interrupted, before their runs can
+joblib.Parallel is not used: when it is interrupted it kills its processes before their runs can
 say so.
 """
 
@@ -66,8 +65,8 @@ class Processes(JoblibLauncher):
                 return [job.result() for job in jobs]
             except BrokenExecutor as error:
                 raise UserError(
-                    "a process of the grid was killed (too little memory?), and joblib gave up the jobs that were not "
-                    "yet done; they are stale above"
+                    "a process of the grid was killed (too little memory?), and joblib gave up the "
+                    "jobs that were not yet done; they are stale above"
                 ) from error
             except KeyboardInterrupt:
                 _stop(jobs, folder)
@@ -95,16 +94,14 @@ def _job(*arguments: Any) -> JobReturn:
 
 
 def _stop(jobs: "Sequence[Future[JobReturn]]", folder: Path) -> None:
-    """Have the jobs at work close their runs; only a process that is in a job knows what SIGTERM
-    means.
-    """
+    """Have the jobs at work close their runs; only a process in a job understands SIGTERM."""
     for job in jobs:
         job.cancel()
-    told = set()
+    signalled = set()
     deadline = time.monotonic() + GRACE_SECONDS
     while wait(jobs, POLL_SECONDS).not_done and time.monotonic() < deadline:
         for run in find_runs(folder):
-            if run.path not in told and run.state == "running":
-                told.add(run.path)
+            if run.path not in signalled and run.state == "running":
+                signalled.add(run.path)
                 with suppress(ProcessLookupError):
                     os.kill(run.status.pid, signal.SIGTERM)

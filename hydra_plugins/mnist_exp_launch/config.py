@@ -1,5 +1,4 @@
-"""What may be written under `hydra.launcher`: what conf/launcher/ shows, and the rest of what the
-two launchers take.
+"""What may be written under `hydra.launcher`: what conf/launcher/ shows, and more.
 
 Hydra imports this module at the start of every application, so it imports nothing heavy.
 """

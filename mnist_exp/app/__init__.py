@@ -1,4 +1,4 @@
 """The demo's page: a canvas, what runs read in it, and why.
 
-Only `page` and `canvas` know Gradio.
+Only `page` and `server` know Gradio. HTML, styles and scripts are files in `templates`.
 """

@@ -1,83 +1,108 @@
-"""The runs a visitor may choose from: those under one folder, found by listing it, never by a path
-that was sent.
-"""
+"""The runs that a visitor may choose from: listed under one folder, never found by a path sent."""
 
+import subprocess
+import sys
 import threading
-from collections import OrderedDict
+from functools import lru_cache
 from pathlib import Path
 
 from mnist_exp.errors import UserError
 from mnist_exp.recognition import Reader
-from mnist_exp.runs import Run, find_runs
+from mnist_exp.report.page import percent
+from mnist_exp.runs import Run, find_runs, open_run
 
 MAX_LOADED = 4  # models in memory; a forest on all of MNIST takes 100 MB
 MAX_LISTED = 200
 
 
-class Shelf:
-    """Completed runs with a model under a folder, and the few of them that are loaded."""
+class LoadedRuns:
+    """The completed runs with a model under a folder, of which a few are loaded."""
 
     def __init__(self, root: Path, first: Run | None = None) -> None:
         self.root = root
-        self.first = first  # named by whoever started the demo, perhaps from elsewhere
-        self._loaded: OrderedDict[str, Reader] = OrderedDict()
+        self.first = first  # named on the command line, perhaps outside of the folder
+        self._load = lru_cache(MAX_LOADED)(self._read)
         self._lock = threading.Lock()
 
-    def runs(self) -> dict[str, Run]:
+    def listed(self) -> dict[str, Run]:
         """Name to run, the newest first; a symbolic link does not lead out of the folder."""
-        found = [run for run in find_runs(self.root) if run.has_model and self._inside(run)]
-        found.sort(key=lambda run: run.model_path.stat().st_mtime, reverse=True)
-        named = {
+        root = self.root.resolve()
+        candidates = sorted(
+            (
+                run
+                for run in find_runs(self.root)
+                if run.has_model and run.model_path.resolve().is_relative_to(root)
+            ),
+            key=lambda run: run.model_path.stat().st_mtime,
+            reverse=True,
+        )
+        runs = {
             run.path.relative_to(self.root).as_posix(): run
-            for run in found[:MAX_LISTED]
-            if _completed(run)
+            for run in candidates[:MAX_LISTED]
+            if _is_completed(run)
         }
-        if self.first is not None and not any(
-            run.path.samefile(self.first.path) for run in named.values()
-        ):
-            named = {str(self.first.path): self.first, **named}
-        return named
+        if self.first is None or any(run.path.samefile(self.first.path) for run in runs.values()):
+            return runs
+        return {str(self.first.path): self.first, **runs}
 
-    def _inside(self, run: Run) -> bool:
-        return run.model_path.resolve().is_relative_to(self.root.resolve())
-
-    def name(self, wanted: Run | None) -> str:
-        """The name of a run, or of the newest; UserError if there is none."""
-        runs = self.runs()
-        for name, run in runs.items():
-            if wanted is None or run.path.samefile(wanted.path):
-                return name
-        raise UserError(f"no completed run with a model in {self.root}")
+    def preferred(self) -> str:
+        """The name of the run to begin with: the first, the latest or the newest."""
+        runs = self.listed()
+        try:
+            wanted = self.first or open_run("latest", self.root)
+            return next(name for name, run in runs.items() if run.path.samefile(wanted.path))
+        except (UserError, StopIteration):  # latest was moved away, or is a search's trial
+            if not runs:
+                raise UserError(f"no completed run with a model in {self.root}") from None
+            return next(iter(runs))
 
     def reader(self, name: object) -> Reader:
-        """The model of a run that was chosen; UserError for anything that is not on the list."""
-        with self._lock:
-            if isinstance(name, str) and name in self._loaded:
-                self._loaded.move_to_end(name)
-                return self._loaded[name]
-            run = self.runs().get(name) if isinstance(name, str) else None
-            if run is None:
-                raise UserError("choose one of the runs listed")
-            reader = self._loaded[str(name)] = Reader(run)
-            while len(self._loaded) > MAX_LOADED:
-                self._loaded.popitem(last=False)
-            return reader
+        """The model of a listed run; UserError for any other name."""
+        with self._lock:  # loaded once, however many threads ask
+            return self._load(name if isinstance(name, str) else "")
+
+    def _read(self, name: str) -> Reader:
+        run = self.listed().get(name)
+        if run is None:
+            raise UserError("choose one of the runs listed")
+        return Reader(run)
 
 
-def _completed(run: Run) -> bool:
+def _is_completed(run: Run) -> bool:
     try:
         return run.state == "completed"
     except UserError:
         return False
 
 
+def first_run(runs: LoadedRuns) -> str:
+    """The name of the run to begin with; a model is trained where there is none."""
+    if runs.first is None and not runs.listed():
+        train(runs.root)
+    return runs.preferred()
+
+
+def train(outputs: Path) -> None:
+    """Train the default model, with the progress that training shows; UserError if that fails."""
+    print(
+        f"no run in {outputs}: training model=sgd first, on MNIST if it is on disk or can be "
+        "downloaded, else on the small digits bundled with scikit-learn",
+        file=sys.stderr,
+        flush=True,
+    )
+    quoted = str(outputs).replace("\\", "\\\\").replace("'", "\\'")
+    command = [sys.executable, "-m", "mnist_exp.train", "model=sgd", f"outputs='{quoted}'"]
+    if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
+        raise UserError("training failed; see above")
+
+
 def describe(run: Run, name: str) -> str:
     """A run in one line, for a list: model, data, test accuracy, folder."""
     try:
         target = str(run.config["model"]["_target_"]).rpartition(".")[2]
-        said = [target, str(run.config["dataset"]["name"])]
+        facts = [target, str(run.config["dataset"]["name"])]
         accuracy = run.metrics.get("test", {}).get("accuracy")
-        said += [f"{100 * accuracy:.2f} %"] if accuracy is not None else []
+        facts += [percent(accuracy)] if accuracy is not None else []
     except (UserError, KeyError, TypeError):
-        said = []
-    return " · ".join([*said, name])
+        facts = []
+    return " · ".join([*facts, name])

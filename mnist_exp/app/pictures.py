@@ -1,8 +1,9 @@
-"""Pictures to and from the browser: what arrives is anything at all until it was checked."""
+"""Pictures to and from the browser: what arrives is anything at all until it has been checked."""
 
 import base64
 import binascii
 import io
+import struct
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,64 +11,45 @@ from PIL import Image
 
 from mnist_exp.errors import UserError
 from mnist_exp.handwriting import Ink, read_image
+from mnist_exp.report.page import data_uri
 
 WIDTH, HEIGHT = 420, 300  # the canvas, as in canvas.html
 MAX_TEXT = 400_000  # characters of a drawing's data URI; noise on the whole canvas has fewer
-_PREFIX = "data:image/png;base64,"
+# What a PNG of the canvas begins with: 8 bits for each of red, green, blue and alpha.
+_HEADER = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBB", 13, b"IHDR", WIDTH, HEIGHT, 8, 6)
 
 
 def drawing_ink(value: object) -> Ink:
-    """The ink (h, w) of a canvas: the alpha channel of a PNG in a data URI; UserError for whatever
-    is none.
-    """
+    """The ink (h, w) of a canvas, the alpha of a PNG in a data URI; UserError for anything else."""
     if not value:
         return np.zeros((HEIGHT, WIDTH), np.uint8)
-    if not isinstance(value, str) or not value.startswith(_PREFIX):
+    if not isinstance(value, str) or not value.startswith(data_uri(b"")):
         raise UserError("a drawing is a PNG in a data URI")
     if len(value) > MAX_TEXT:
         raise UserError(f"a drawing has at most {MAX_TEXT:,} characters")
     try:
-        content = base64.b64decode(value[len(_PREFIX) :], validate=True)
+        content = base64.b64decode(value.removeprefix(data_uri(b"")), validate=True)
     except binascii.Error as error:
         raise UserError("the drawing is not base64") from error
-    with Image.open(io.BytesIO(_png(content))) as image:
-        if image.size != (WIDTH, HEIGHT) or image.mode != "RGBA":
-            raise UserError(f"a drawing is an RGBA picture of {WIDTH}x{HEIGHT} pixels")
+    if not content.startswith(_HEADER):
+        raise UserError(f"a drawing is an RGBA picture of {WIDTH}x{HEIGHT} pixels")
     return np.asarray(read_image(io.BytesIO(content), "the drawing").getchannel("A"))
-
-
-def _png(content: bytes) -> bytes:
-    if (
-        not content.startswith(b"\x89PNG\r\n\x1a\n")
-        or content[12:16] != b"IHDR"
-        or len(content) < 33
-    ):
-        raise UserError("the drawing is not a PNG")
-    return content
 
 
 def as_drawing(ink: NDArray[np.uint8]) -> str:
     """Ink (h, w) in the middle of a canvas that a browser shows, scaled to fit."""
     image = Image.fromarray(ink)
     scale = min((WIDTH - 40) / image.width, (HEIGHT - 40) / image.height)
-    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    alpha = Image.new("L", (WIDTH, HEIGHT))
-    alpha.paste(
-        image.resize(size, Image.Resampling.BICUBIC),
-        ((WIDTH - size[0]) // 2, (HEIGHT - size[1]) // 2),
-    )
-    canvas = Image.new("RGBA", (WIDTH, HEIGHT))
-    canvas.putalpha(alpha)
-    return data_uri(canvas)
+    width, height = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    left, top = (WIDTH - width) // 2, (HEIGHT - height) // 2
+    canvas = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
+    alpha = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+    canvas[top : top + height, left : left + width, 3] = alpha
+    return picture_uri(canvas)
 
 
-def data_uri(image: Image.Image) -> str:
-    """A picture as text that a page can show without asking for a file."""
+def picture_uri(pixels: NDArray[np.uint8]) -> str:
+    """Grey (h, w), RGB or RGBA (h, w, 3 or 4) pixels as a PNG in a data URI."""
     file = io.BytesIO()
-    image.save(file, "PNG")
-    return _PREFIX + base64.b64encode(file.getvalue()).decode()
-
-
-def grey_uri(pixels: NDArray[np.uint8]) -> str:
-    """Grey pixels (h, w) as a data URI."""
-    return data_uri(Image.fromarray(pixels))
+    Image.fromarray(pixels).save(file, "PNG")
+    return data_uri(file.getvalue())

@@ -1,39 +1,63 @@
-"""What stands between the page and strangers: limits on what is sent and fetched, one line instead
-of a traceback.
-"""
+"""What stands between the page and the network: limits, and a reason in place of a traceback."""
 
 import json
 import logging
-import sys
 import traceback
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any
 
 import gradio as gr
-import gradio.processing_utils
-import gradio.queueing
-import gradio.routes
-import gradio.utils
+from gradio_client import utils as client_utils  # type: ignore[import-untyped]
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import mnist_exp
+from mnist_exp.errors import UserError
 
 log = logging.getLogger(__name__)
 
-_OURS = str(Path(mnist_exp.__file__).parent)
+_PACKAGE = str(Path(mnist_exp.__file__).parent)
 MAX_BODY = 12_000_000  # bytes of any request; an upload may have 10 MB
 SENSELESS = "this is not what the page sends"
 
 
-class _TooLargeError(Exception):
-    pass
+class GuardedBlocks(gr.Blocks):
+    """Blocks whose events answer a mistake with its reason, and take no files but uploads.
+
+    Gradio has no switch for either: it prints a traceback for every senseless payload, downloads
+    what a payload names by its address without bounds, and reads any path that has no `meta`.
+    """
+
+    async def process_api(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Run an event; a failure is shown to the visitor, and logged in one line."""
+        try:
+            return await super().process_api(*arguments, **options)
+        except UserError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        except Exception as error:
+            _log(error)
+            reason = error.message if isinstance(error, gr.Error) else SENSELESS
+            raise gr.Error(reason, print_exception=False) from error
+
+    async def preprocess_data(
+        self, block_fn: Any, inputs: list[Any], *arguments: Any, **options: Any
+    ) -> list[Any]:
+        """Check the files among the values that were sent."""
+        client_utils.traverse(inputs, _check_file, client_utils.is_file_obj)
+        values: list[Any] = await super().preprocess_data(block_fn, inputs, *arguments, **options)
+        return values
+
+
+def _check_file(file: dict[str, Any]) -> None:
+    """Refuse what Gradio would download, and files that it would not check to be uploads."""
+    if client_utils.is_http_url_like(file["path"]):
+        raise UserError("send the picture itself, not its address")
+    if not client_utils.is_file_obj_with_meta(file):
+        raise UserError(SENSELESS)
 
 
 class Guard:
-    """ASGI middleware: 413 for a request that is too large or turns out to be, 400 for one that
-    Gradio trips over.
-    """
+    """ASGI middleware: 413 for a request that is too large, 400 for one that Gradio trips over."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -54,7 +78,7 @@ class Guard:
             message = await receive()
             received += len(message.get("body", b""))
             if received > MAX_BODY:
-                raise _TooLargeError
+                raise HTTPException(413, "too large")
             return message
 
         async def noted(message: Message) -> None:
@@ -64,13 +88,12 @@ class Guard:
 
         try:
             await self.app(scope, counted, noted)
-        except _TooLargeError:
-            if not answered:
-                await _refuse(send, 413, "too large")
-        except Exception:  # an unknown event, a body that is no text: the web server would print a traceback for each
-            _print_refusal()
+        except Exception as error:  # the web server would print a traceback for each
+            _log(error)
             if answered:
                 await send({"type": "http.response.body", "body": b""})
+            elif received > MAX_BODY:
+                await _refuse(send, 413, "too large")
             else:
                 await _refuse(send, 400, SENSELESS)
 
@@ -81,50 +104,11 @@ async def _refuse(send: Send, status: int, reason: str) -> None:
     await send({"type": "http.response.body", "body": json.dumps({"error": reason}).encode()})
 
 
-def tame() -> None:
-    """Change three habits of Gradio for which there is no official switch.
-
-    It prints a traceback for every exception in an event, also for its own refusals of payloads:
-    those get one line here, and a reason for the client where there was none. Those of this
-    package's code are defects, and keep theirs. And it downloads what a payload names by its
-    address, without bounds.
-    """
-    quiet = SimpleNamespace(print_exc=_print_refusal, format_exc=traceback.format_exc)
-    for module in (gradio.queueing, gradio.routes):
-        setattr(module, "traceback", quiet)  # noqa: B010
-    explained = _with_reason(gradio.utils.error_payload)
-    for module in (gradio.queueing, gradio.utils):
-        setattr(module, "error_payload", explained)  # noqa: B010
-    gradio.processing_utils.async_ssrf_protected_download = _fetch_nothing_later
-    gradio.processing_utils.save_url_to_cache = _fetch_nothing
-
-
-def _with_reason(payload: Any) -> Any:
-    def explained(error: BaseException | None, show_error: bool) -> dict[str, Any]:
-        content: dict[str, Any] = payload(error, show_error)
-        return content | {"error": content["error"] or SENSELESS}
-
-    return explained
-
-
-def _fetch_nothing(*_: object, **__: object) -> NoReturn:
-    raise gr.Error("send the picture itself, not its address", print_exception=False)
-
-
-async def _fetch_nothing_later(*_: object, **__: object) -> NoReturn:
-    _fetch_nothing()
-
-
-def _print_refusal() -> None:
-    error = sys.exception()
-    frames = traceback.extract_tb(error.__traceback__) if error is not None else []
-    ours = {frame.filename for frame in frames if frame.filename.startswith(_OURS)} - {
-        __file__
-    }  # which only guards
-    if ours:
-        traceback.print_exc()
-        return
-    text = str(error).partition("\n")[0]
-    log.warning(
-        "refused: %s: %s", type(error).__name__, text[:200].encode("ascii", "replace").decode()
-    )
+def _log(error: Exception) -> None:
+    """A traceback for a defect of this package, one line for anything else."""
+    files = {frame.filename for frame in traceback.extract_tb(error.__traceback__)} - {__file__}
+    if any(file.startswith(_PACKAGE) for file in files):
+        log.error("a defect", exc_info=error)
+    else:
+        reason = str(error).partition("\n")[0][:200].encode("ascii", "replace").decode()
+        log.warning("refused: %s: %s", type(error).__name__, reason)

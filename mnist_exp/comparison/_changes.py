@@ -3,14 +3,14 @@
 import math
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from yaml import YAMLError
 
 from mnist_exp.errors import UserError
-from mnist_exp.runs import Run, parse_yaml
+from mnist_exp.runs import Run, current_targets, parse_yaml
 
 Config = dict[str, Any]  # dotted key -> number, text, truth value or None
 
@@ -19,9 +19,7 @@ TARGET = "_target_"
 PLACES = frozenset(
     {"cache_dir", "cache_gb", "data_dir", "outputs", "dataset.cache_dir", "dataset.data_dir"}
 )
-THREADS = frozenset(
-    {"n_jobs"}
-)  # changes times, so it is shown, but no prediction, so it makes no other recipe
+THREADS = frozenset({"n_jobs"})  # changes times, so it is shown; it makes no other recipe
 MOST_KEYS = 10_000
 ABSENT = object()
 _SECTION = re.compile(r"^(?=[A-Za-z_])", re.MULTILINE)  # where a top-level key starts
@@ -38,27 +36,24 @@ def read_config(run: Run) -> Config | None:
         return None
     sections = [section for section in _SECTION.split(run.config_text) if section]
     try:
-        read = [_read_section(section) for section in sections or [""]]
+        parsed = [_read_section(section) for section in sections or [""]]
     except (YAMLError, TypeError):
         return flatten(run.config)
-    return _bounded({key: value for section in read for key, value in section.items()})
+    return _bounded({key: value for section in parsed for key, value in section.items()})
 
 
 @lru_cache(maxsize=1024)
 def _read_section(text: str) -> Config:
-    return flatten({**parse_yaml(text)})
+    return flatten(current_targets({**parse_yaml(text)}))
 
 
 def flatten(config: Mapping[str, Any]) -> Config:
-    """Nested mappings and lists as dotted keys; keys and texts are shared among runs, which saves
-    much memory.
-    """
+    """Nested mappings and lists as dotted keys; runs share keys and texts, which saves memory."""
     flat: Config = {}
     for key, value in _leaves(config, ""):
-        if key in PLACES:
-            continue
-        _bounded(flat)
-        flat[sys.intern(key)] = sys.intern(value) if isinstance(value, str) else value
+        if key not in PLACES:
+            _bounded(flat)
+            flat[sys.intern(key)] = sys.intern(value) if isinstance(value, str) else value
     return flat
 
 
@@ -69,34 +64,21 @@ def _bounded(flat: Config) -> Config:
 
 
 def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-    below: Iterable[tuple[Any, Any]]
-    if isinstance(value, Mapping) and value:
-        below = value.items()
-    elif isinstance(value, list) and value:
-        below = enumerate(value)
-    else:
-        finite = isinstance(value, str | int | None) or (
-            isinstance(value, float) and math.isfinite(value)
-        )
-        yield (
-            key,
-            value if finite else str(value),
-        )  # JSON has no NaN, and NaN is not even equal to itself
-        return
-    for name, part in below:
-        yield from _leaves(part, f"{key}.{name}" if key else str(name))
+    if isinstance(value, Mapping | list) and value:
+        for name, part in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _leaves(part, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, str | int | None) or (isinstance(value, float) and math.isfinite(value)):
+        yield key, value
+    else:  # JSON has no NaN, and NaN is not even equal to itself
+        yield key, str(value)
 
 
-def changed_keys(configs: Iterable[Config]) -> list[str]:
-    """The keys whose value is not the same in all configurations, in the order of their first
-    appearance.
-    """
-    every = list(configs)
-    keys = dict.fromkeys(key for config in every for key in config)
+def changed_keys(configs: Sequence[Config]) -> list[str]:
+    """The keys whose value is not the same in all configurations, as they first appear."""
     return [
         key
-        for key in keys
-        if any(config.get(key, ABSENT) != every[0].get(key, ABSENT) for config in every)
+        for key in dict.fromkeys(key for config in configs for key in config)
+        if any(config.get(key, ABSENT) != configs[0].get(key, ABSENT) for config in configs)
     ]
 
 
@@ -106,18 +88,17 @@ def describe_changes(before: Config, after: Config) -> str:
     Where another object was chosen, its name says it: that a forest has no learning rate is no
     news.
     """
-    keys = dict.fromkeys((*before, *after))
-    changed = [key for key in keys if before.get(key, ABSENT) != after.get(key, ABSENT)]
+    changed = changed_keys([before, after])
     swapped = [key.removesuffix(TARGET) for key in changed if key.endswith(TARGET)]
-    told = []
+    words = []
     for key in changed:
         holder = next((prefix for prefix in swapped if key.startswith(prefix)), None)
         if holder is None:
-            told.append(f"{key}={text(after[key])}" if key in after else f"~{key}")
+            words.append(f"{key}={text(after[key])}" if key in after else f"~{key}")
         elif key == holder + TARGET:
             name = text(after[key]).rpartition(".")[2] if key in after else "-"
-            told.append(f"{holder.rstrip('.')}={name}")
-    return " ".join(told)
+            words.append(f"{holder.rstrip('.')}={name}")
+    return " ".join(words)
 
 
 def text(value: Any) -> str:
@@ -126,6 +107,7 @@ def text(value: Any) -> str:
 
 
 def recipe(config: Config, varied: str) -> frozenset[tuple[str, str]]:
-    """What two runs share that differ in the key `varied` only: they are repeats of one recipe."""
-    left_out = THREADS | {varied}
-    return frozenset((key, repr(value)) for key, value in config.items() if key not in left_out)
+    """What two runs share that differ in the key `varied` only: they repeat one recipe."""
+    return frozenset(
+        (key, repr(value)) for key, value in config.items() if key not in THREADS | {varied}
+    )

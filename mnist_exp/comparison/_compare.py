@@ -1,25 +1,34 @@
-"""Many runs against one: pair the answers image by image, test, adjust for the number of tests."""
+"""Many runs against one: pair them image by image, test, adjust for the number of tests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mnist_exp.comparison._answers import Answers
+from mnist_exp.comparison._candidates import Candidate, RunPredictions, find_candidates
 from mnist_exp.comparison._changes import changed_keys, describe_changes
-from mnist_exp.comparison._difference import Difference, differences
-from mnist_exp.comparison._filter import keep
-from mnist_exp.comparison._find import Found, find_answers
-from mnist_exp.comparison._runs import ComparedRun, sort_runs
-from mnist_exp.comparison._seeds import SPLIT_SEED, Group, compare_groups
+from mnist_exp.comparison._evidence import (
+    SPLIT_SEED,
+    ComparedRun,
+    Difference,
+    Group,
+    compare_groups,
+    differences,
+    filter_runs,
+    sort_runs,
+)
 from mnist_exp.errors import UserError
 from mnist_exp.evaluation import wilson
 from mnist_exp.runs import Run, SplitName
 
+if TYPE_CHECKING:
+    import pandas
+
 MOST_PAIRED = 100  # runs that all_pairs takes: 4,950 tests
 MOST_REASONS = 10
 
-Named = str | Path | Run
+RunPath = str | Path | Run
 
 
 @dataclass(frozen=True)
@@ -41,21 +50,61 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs on the same n test images against one of them, the baseline, in the order they are to be
-    shown.
+    """Runs on the same test images against one of them, the baseline; see `compare_runs`.
+
+    In a notebook it shows itself as a table.
+
+    Attributes
+    ----------
+    split : "test" or "val"
+    n : int
+        How many images every run was judged by.
+    split_sha256 : str
+        Which images these are.
+    classes : tuple of str
+        Names; empty where the baseline carries none (the trials of a search).
+    runs : list of ComparedRun
+        In the order they are to be shown; `difference` is None for the baseline.
+    groups : list of Group
+        Recipes that ran with several seeds.
+    pairs : list of Pair
+        Every run against every other, where that was asked for.
+    skipped : list of Skipped
+        Runs that could not be compared, with the reason.
+    without_evidence : list of str
+        The paths that led to no run that could be compared.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from mnist_exp.evaluation import Predictions
+    >>> label = np.arange(1000) % 10
+    >>> with TemporaryDirectory() as folder:
+    ...     for name, wrong in ("a", 100), ("b", 40):
+    ...         run = Run.claim(Path(folder, name), argv=[])
+    ...         prediction = np.where(np.arange(1000) < wrong, 9 - label, label)
+    ...         run.save_predictions(
+    ...             "test", Predictions(np.arange(1000), label, prediction, None, None, "")
+    ...         )
+    ...         run.save_metrics({"test": {"accuracy": 1 - wrong / 1000}}, {})
+    ...         run.finish("completed")
+    ...     comparison = compare_runs(folder)
+    >>> comparison.to_frame()[["accuracy", "fixed", "broke", "p_holm"]].round(2)
+       accuracy  fixed  broke  p_holm
+    0      0.90    NaN    NaN     NaN
+    1      0.96   60.0    0.0     0.0
     """
 
     split: SplitName
     n: int
     split_sha256: str
-    classes: tuple[
-        str, ...
-    ]  # names; empty where the baseline carries none (the trials of a search)
+    classes: tuple[str, ...]
     runs: list[ComparedRun]
     groups: list[Group]
     pairs: list[Pair]
     skipped: list[Skipped]
-    without_evidence: list[str]  # the paths that led to no run that could be compared
+    without_evidence: list[str]
 
     @property
     def baseline(self) -> ComparedRun:
@@ -67,11 +116,30 @@ class Comparison:
         """How many tests the p-values are adjusted for."""
         return len(self.runs) - 1
 
+    def to_frame(self) -> "pandas.DataFrame":
+        """One row for each run; what is None for the baseline is missing in its row.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The columns of `--format csv`: differences in points, changed keys as `config.<key>`.
+        """
+        import pandas
+
+        from mnist_exp.comparison._formats import run_row
+
+        return pandas.DataFrame([run_row(run) for run in self.runs])
+
+    def _repr_html_(self) -> str:
+        from mnist_exp.comparison._formats import to_html
+
+        return to_html(self)
+
 
 def compare_runs(
-    paths: Named | Sequence[Named],
+    paths: RunPath | Sequence[RunPath],
     *,
-    baseline: Named | None = None,
+    baseline: RunPath | None = None,
     split: SplitName = "test",
     filters: Sequence[str] = (),
     group_by: str = "auto",
@@ -79,33 +147,91 @@ def compare_runs(
     all_pairs: bool = False,
     outputs: Path = Path("outputs"),
 ) -> Comparison:
-    """Compare all runs at or below `paths` with a baseline: by default the first run of the first
-    path.
+    """Say which of several runs on the same test images is better, and how sure that is.
 
-    Paths are runs, sweeps, folders above them, patterns or `latest`; `filters` are KEY=VALUE of the
-    configuration; `group_by` is the key whose values repeat a recipe (`auto`: the seed); `sort` a
-    column or a key of the configuration (None: as found). Raises UserError if a path names nothing,
-    or if there are not two runs on the same test data.
+    Parameters
+    ----------
+    paths : path, Run, or a sequence of them
+        Runs, sweeps, folders above them, patterns or `latest`. A search stands for its `best/`, on
+        the validation split for its trials.
+    baseline : path or Run, optional
+        What the others are compared with; by default the first run of the first path.
+    split : "test" or "val"
+        The predictions to compare.
+    filters : sequence of str
+        KEY=VALUE of the configuration; only such runs take part.
+    group_by : str
+        The key whose values repeat a recipe; `auto` is the seed.
+    sort : str, optional
+        A column, a time or a changed key of the configuration; by default the order of the paths.
+    all_pairs : bool
+        Also test every run against every other.
+    outputs : path
+        Where `latest` is looked for.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    UserError
+        If a path names nothing, or there are not two runs on the same test data.
+
+    Examples
+    --------
+    Predictions of any origin can be compared: it takes a folder with them.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from mnist_exp.evaluation import Predictions
+    >>> label = np.arange(1000) % 10
+    >>> with TemporaryDirectory() as folder:
+    ...     for name, wrong in ("a", 100), ("b", 40):
+    ...         run = Run.claim(Path(folder, name), argv=[])
+    ...         prediction = np.where(np.arange(1000) < wrong, 9 - label, label)
+    ...         run.save_predictions(
+    ...             "test", Predictions(np.arange(1000), label, prediction, None, None, "")
+    ...         )
+    ...         run.save_metrics({"test": {"accuracy": 1 - wrong / 1000}}, {})
+    ...         run.finish("completed")
+    ...     comparison = compare_runs(folder)
+    >>> difference = comparison.runs[1].difference
+    >>> difference.fixed, difference.broke, difference.delta, difference.verdict
+    (60, 0, 6.0, 'better')
     """
-    words = [_word(path) for path in ([paths] if isinstance(paths, Named) else paths)]
-    chosen = [] if baseline is None else [_word(baseline)]
-    found = find_answers([*chosen, *words], split, outputs)
-    base = _baseline(found, [*chosen, *words][0], named=bool(chosen))
+    words = [_word(path) for path in ([paths] if isinstance(paths, RunPath) else paths)]
+    named = [] if baseline is None else [_word(baseline)]
+    candidates = find_candidates([*named, *words], split, outputs)
+    base = _baseline(candidates, [*named, *words][0], named=bool(named))
     key = "seed" if group_by == "auto" else group_by
-    reasons = [(one.name, reason) for one in found if (reason := _reason(one, base))]
-    others = keep(_others(found, base, resampled=key == SPLIT_SEED), filters)
-    every = [base, *(answers for answers in others if _other_data(answers, base) is None)]
-    if len(every) == 1:
-        raise UserError(_nothing(base, reasons, filters))
+    reasons = [
+        Skipped(run.name, reason)
+        for run in candidates
+        if (reason := _other_data(run.predictions, base) if run.predictions else run.reason)
+    ]
+    others = filter_runs(_others(candidates, base, resampled=key == SPLIT_SEED), filters)
+    compared = [base, *(run for run in others if _other_data(run, base) is None)]
+    if len(compared) == 1:
+        why = f" that {' '.join(filters)} leaves" if filters else ""
+        raise UserError(
+            f"nothing to compare with {base.name}: no other run on the same test data{why}"
+            + _listed(reasons)
+        )
     groups = compare_groups([base, *others], key)
     grouped = {name for group in groups for name in group.runs}
-    kept = {id(answers) for answers in every}
-    evident = {word - len(chosen) for one in found if id(one.answers) in kept for word in one.words}
-    keys = changed_keys([answers.config for answers in every if answers.config is not None])
-    against = [None, *differences([(base, answers) for answers in every[1:]])]
+    ids = {id(run) for run in compared}
+    evident = {
+        number - len(named)
+        for candidate in candidates
+        if id(candidate.predictions) in ids
+        for number in candidate.paths
+    }
+    keys = changed_keys([run.config for run in compared if run.config is not None])
+    against = [None, *differences([(base, run) for run in compared[1:]])]
     runs = [
-        _compared(one, base, difference, keys)
-        for one, difference in zip(every, against, strict=True)
+        _compared(run, base, difference, keys)
+        for run, difference in zip(compared, against, strict=True)
     ]
     return Comparison(
         split=split,
@@ -114,13 +240,13 @@ def compare_runs(
         classes=_classes(base.run),
         runs=runs if sort is None else sort_runs(runs, sort),
         groups=groups,
-        pairs=_pairs(every) if all_pairs else [],
-        skipped=[Skipped(name, reason) for name, reason in reasons if name not in grouped],
+        pairs=_pairs(compared) if all_pairs else [],
+        skipped=[skipped for skipped in reasons if skipped.run not in grouped],
         without_evidence=[word for number, word in enumerate(words) if number not in evident],
     )
 
 
-def _word(path: Named) -> str:
+def _word(path: RunPath) -> str:
     return str(path.path if isinstance(path, Run) else path)
 
 
@@ -132,99 +258,84 @@ def _classes(run: Run) -> tuple[str, ...]:
     return tuple(map(str, names)) if isinstance(names, list) else ()
 
 
-def _baseline(found: Sequence[Found], word: str, named: bool) -> Answers:
-    """The first run of the first word; among several, damaged and incomplete ones are passed
-    over.
-    """
-    candidates = [one for one in found if 0 in one.words]
-    if named and len(candidates) > 1:
-        raise UserError(
-            f"the baseline must be one run, not {len(candidates)}: {candidates[0].name}, ..."
-        )
-    chosen = next((one.answers for one in candidates if one.answers), None)
-    if not candidates:
-        raise UserError(f"no run to compare with: there is none at or below {word}")
-    if chosen is None:
-        raise UserError(
-            "no run to compare with" + _listed([(one.name, str(one.reason)) for one in candidates])
-        )
-    return chosen
+def _baseline(candidates: Sequence[Candidate], path: str, named: bool) -> RunPredictions:
+    """The first run of the first path; among several, damaged and incomplete ones are passed."""
+    first = [candidate for candidate in candidates if 0 in candidate.paths]
+    if named and len(first) > 1:
+        raise UserError(f"the baseline must be one run, not {len(first)}: {first[0].name}, ...")
+    if not first:
+        raise UserError(f"no run to compare with: there is none at or below {path}")
+    for candidate in first:
+        if candidate.predictions:
+            return candidate.predictions
+    reasons = [Skipped(candidate.name, str(candidate.reason)) for candidate in first]
+    raise UserError("no run to compare with" + _listed(reasons))
 
 
-def _others(found: Sequence[Found], base: Answers, resampled: bool) -> list[Answers]:
-    """The runs besides the baseline that answered the same images; `resampled`: on other splits as
-    well.
-    """
-    readable = [one.answers for one in found if one.answers is not None and one.answers is not base]
+def _others(
+    candidates: Sequence[Candidate], base: RunPredictions, resampled: bool
+) -> list[RunPredictions]:
+    """The other runs on the baseline's images; `resampled`: those on other splits as well."""
     return [
-        answers
-        for answers in readable
-        if _other_data(answers, base) is None
-        or (resampled and answers.split_sha256 != base.split_sha256)
+        run
+        for run in (candidate.predictions for candidate in candidates)
+        if run is not None
+        and run is not base
+        and (
+            _other_data(run, base) is None or (resampled and run.split_sha256 != base.split_sha256)
+        )
     ]
 
 
-def _reason(one: Found, base: Answers) -> str | None:
-    """Why a run cannot be set against the baseline image by image; None if it can, or is the
-    baseline.
-    """
-    return one.reason if one.answers is None else _other_data(one.answers, base)
-
-
-def _other_data(answers: Answers, base: Answers) -> str | None:
-    if answers.n != base.n:
-        return f"other test data: {answers.n:,} images where the baseline has {base.n:,}"
-    if answers.split_sha256 != base.split_sha256:
-        return f"other test data: sha256 {answers.split_sha256[:8]} where the baseline has {base.split_sha256[:8]}"
-    if answers.labels != base.labels:
+def _other_data(run: RunPredictions, base: RunPredictions) -> str | None:
+    """Why a run cannot be paired with the baseline, image by image; None if it can."""
+    if run.n != base.n:
+        return f"other test data: {run.n:,} images where the baseline has {base.n:,}"
+    if run.split_sha256 != base.split_sha256:
+        return (
+            f"other test data: sha256 {run.split_sha256[:8]} "
+            f"where the baseline has {base.split_sha256[:8]}"
+        )
+    if run.label_digest != base.label_digest:
         return (
             "other labels than the baseline under the same sha256: one of the two files was changed"
         )
     return None
 
 
-def _nothing(base: Answers, reasons: Sequence[tuple[str, str]], filters: Sequence[str]) -> str:
-    why = f" that {' '.join(filters)} leaves" if filters else ""
-    return (
-        f"nothing to compare with {base.name}: no other run on the same test data{why}"
-        + _listed(reasons)
-    )
-
-
-def _listed(reasons: Sequence[tuple[str, str]]) -> str:
-    lines = [f"\n  {name}: {reason}" for name, reason in reasons[:MOST_REASONS]]
+def _listed(reasons: Sequence[Skipped]) -> str:
+    lines = [f"\n  {skipped.run}: {skipped.reason}" for skipped in reasons[:MOST_REASONS]]
     more = len(reasons) - MOST_REASONS
     return "".join(lines) + (f"\n  and {more:,} more" if more > 0 else "")
 
 
 def _compared(
-    answers: Answers, base: Answers, difference: Difference | None, keys: Sequence[str]
+    run: RunPredictions, base: RunPredictions, difference: Difference | None, keys: Sequence[str]
 ) -> ComparedRun:
-    config, reference = answers.config, base.config
-    if config is None or reference is None:
-        changes = "configuration not recorded" if config is None else ""
-    else:
-        changes = describe_changes(reference, config)
+    changes = "configuration not recorded" if run.config is None else ""
+    if run.config is not None and base.config is not None:
+        changes = describe_changes(base.config, run.config)
     return ComparedRun(
-        run=answers.run,
-        name=answers.name,
-        accuracy=answers.hits / answers.n,
-        accuracy_interval=wilson(answers.hits, answers.n),
+        run=run.run,
+        name=run.name,
+        accuracy=run.accuracy,
+        accuracy_interval=wilson(run.hits, run.n),
         difference=difference,
-        config={key: config[key] for key in keys if config and key in config},
+        config={key: run.config[key] for key in keys if run.config and key in run.config},
         changes=changes,
-        time=answers.time,
-        bytes=answers.bytes,
+        time=run.time,
+        bytes=run.bytes,
     )
 
 
-def _pairs(every: Sequence[Answers]) -> list[Pair]:
-    if len(every) > MOST_PAIRED:
+def _pairs(runs: Sequence[RunPredictions]) -> list[Pair]:
+    if len(runs) > MOST_PAIRED:
         raise UserError(
-            f"all pairs of {len(every):,} runs are too many to read; --filter them to {MOST_PAIRED} at most"
+            f"all pairs of {len(runs):,} runs are too many to read; "
+            f"--filter them to {MOST_PAIRED} at most"
         )
-    couples = list(combinations(every, 2))
+    couples = list(combinations(runs, 2))
     return [
-        Pair(a.name, b.name, found)
-        for (a, b), found in zip(couples, differences(couples), strict=True)
+        Pair(a.name, b.name, difference)
+        for (a, b), difference in zip(couples, differences(couples), strict=True)
     ]

@@ -1,17 +1,14 @@
-"""What a comparison says, in words and in short figures, for screens, Markdown and the page
-alike.
-"""
+"""A comparison in words and short figures, for screens, Markdown and the page alike."""
 
 from collections.abc import Sequence
+from typing import get_args
 
 from mnist_exp.comparison._compare import Comparison
-from mnist_exp.comparison._difference import Difference, Verdict
-from mnist_exp.comparison._runs import ComparedRun
-from mnist_exp.comparison._seeds import FEW_SEEDS, SPLIT_SEED, Group
+from mnist_exp.comparison._evidence import FEW_SEEDS, SPLIT_SEED, ComparedRun, Group, Verdict
 from mnist_exp.evaluation import Interval
 
 
-def percent(share: float, interval: Interval | None) -> str:
+def accuracy(share: float, interval: Interval | None) -> str:
     """An accuracy and its interval in per cent."""
     bounds = f" [{100 * interval.low:.2f}, {100 * interval.high:.2f}]" if interval else ""
     return f"{100 * share:.2f}{bounds}"
@@ -19,16 +16,13 @@ def percent(share: float, interval: Interval | None) -> str:
 
 def points(delta: float | None, interval: Interval | None) -> str:
     """A difference and its interval in points, signed."""
-    if delta is None:
-        return ""
-    return f"{delta:+.2f}" + (f" [{interval.low:+.2f}, {interval.high:+.2f}]" if interval else "")
+    bounds = f" [{interval.low:+.2f}, {interval.high:+.2f}]" if interval else ""
+    return "" if delta is None else f"{delta:+.2f}{bounds}"
 
 
 def probability(p: float | None) -> str:
     """A p-value as far as anybody reads it."""
-    if p is None:
-        return ""
-    return "<0.0001" if p < 1e-4 else f"{p:.4f}"
+    return "" if p is None else "<0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
 def seconds(value: float | None) -> str:
@@ -55,18 +49,17 @@ def size(value: int | None) -> str:
 def headline(comparison: Comparison) -> str:
     """The whole comparison in one sentence."""
     differences = [run.difference for run in comparison.runs if run.difference]
-    found = [difference.verdict for difference in differences]
-    if len(found) == 1:
+    verdicts = [difference.verdict for difference in differences]
+    if len(verdicts) == 1:
         by = f"by {abs(differences[0].delta):.2f} points"
         return {
             "better": f"The run is better than the baseline {by}",
             "worse": f"The run is worse than the baseline {by}",
             "not distinguishable": "The run cannot be told from the baseline",
             "identical": "The run gives the same answers as the baseline",
-        }[found[0]]
-    verdicts: tuple[Verdict, ...] = ("better", "worse", "not distinguishable", "identical")
-    told = [f"{found.count(verdict):,} {verdict}" for verdict in verdicts if verdict in found]
-    return f"Against the baseline, of {len(found):,} runs: " + ", ".join(told)
+        }[verdicts[0]]
+    counts = [f"{verdicts.count(v):,} {v}" for v in get_args(Verdict) if v in verdicts]
+    return f"Against the baseline, of {len(verdicts):,} runs: " + ", ".join(counts)
 
 
 def sentence(run: ComparedRun, n: int, classes: Sequence[str]) -> str:
@@ -76,10 +69,17 @@ def sentence(run: ComparedRun, n: int, classes: Sequence[str]) -> str:
         return "the baseline"
     if difference.identical:
         return "identical: it gives the same answers as the baseline, image by image"
+    interval, seeds = difference.delta_interval, difference.seeds_to_settle
     if difference.verdict == "not distinguishable":
-        return _undecided(difference, n)
+        return (
+            "not distinguishable: the difference lies between "
+            f"{interval.low:+.2f} and {interval.high:+.2f} points; "
+            f"these {n:,} images could have shown {difference.detectable:.2f}"
+            + (f"; about {seeds:,} seeds of each would settle it" if seeds else "")
+        )
+    names = dict(enumerate(classes))
     changed = ", ".join(
-        f"{_name(t, classes)} as {_name(p, classes)} ({a} → {b})"
+        f"{names.get(t, t)} as {names.get(p, p)} ({a} → {b})"
         for t, p, a, b in difference.confusions
     )
     return (
@@ -87,19 +87,6 @@ def sentence(run: ComparedRun, n: int, classes: Sequence[str]) -> str:
         f"fixes {difference.fixed:,} images and breaks {difference.broke:,}"
         + (f"; most changed: {changed}" if changed else "")
     )
-
-
-def _undecided(difference: Difference, n: int) -> str:
-    interval, seeds = difference.delta_interval, difference.seeds_to_settle
-    settle = f"; about {seeds:,} seeds of each would settle it" if seeds else ""
-    return (
-        f"not distinguishable: the difference lies between {interval.low:+.2f} and {interval.high:+.2f} points; "
-        f"these {n:,} images could have shown {difference.detectable:.2f}{settle}"
-    )
-
-
-def _name(number: int, classes: Sequence[str]) -> str:
-    return classes[number] if number < len(classes) else str(number)
 
 
 def group_sentence(group: Group) -> str:

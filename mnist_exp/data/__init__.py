@@ -6,8 +6,8 @@ One function per source, one YAML for each in conf/dataset/.
 from mnist_exp.data._dataset import Dataset, Images, Labels, Part, Source, Split
 from mnist_exp.data._download import DownloadError
 from mnist_exp.data._folder import folder
-from mnist_exp.data._published import auto, decide_auto, fashion_mnist, mnist
-from mnist_exp.data._sources import digits, idx
+from mnist_exp.data._idx import idx
+from mnist_exp.data._published import auto, decide_auto, digits, fashion_mnist, mnist
 from mnist_exp.data._splits import load
 
 __all__ = [

@@ -1,6 +1,4 @@
-"""Decoded arrays on disk, memory-mapped: 70,000 images come back in milliseconds instead of a
-second.
-"""
+"""Decoded arrays on disk, memory-mapped: 70,000 images come back in milliseconds, not a second."""
 
 import functools
 import hashlib
@@ -8,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,17 +19,14 @@ _FORMAT = "1"  # change it when the same source shall decode to something else
 
 
 def identify(path: str | Path, status: os.stat_result) -> str:
-    """What stands for a file's content without reading it: its absolute path, size and time of
-    change.
-    """
+    """Name a file's content without reading it: absolute path, size and time of change."""
     return f"{path}|{status.st_size}|{status.st_mtime_ns}"
 
 
 def cached_array(
-    cache_dir: Path | None, name: str, identity: str, build: Callable[[], Images]
+    cache_dir: str | Path | None, name: str, identity: str, build: Callable[[], Images]
 ) -> Images:
-    """The uint8 array of that identity from the cache, read-only; built and stored if it is not
-    there.
+    """Return the uint8 array of that identity from the cache, read-only; build and store a new one.
 
     `build` verifies what it reads, and a hit relies on that: only the entry's header and size are
     checked, since hashing 47 MB of pixels would cost more than all the rest of a load. Bits that
@@ -40,7 +36,7 @@ def cached_array(
     if cache_dir is None:
         return build()
     digest = hashlib.sha256(f"{_FORMAT}|{identity}".encode()).hexdigest()
-    path = cache_dir / "datasets" / f"{name}-{digest[:24]}.npy"
+    path = Path(cache_dir).expanduser() / "datasets" / f"{name}-{digest[:24]}.npy"
     array = _open(path)
     if array is None:
         array = build()
@@ -54,17 +50,16 @@ def cached_array(
 
 def _open(path: Path) -> Images | None:
     try:
-        array = np.load(path, mmap_mode="r")
+        array: np.memmap[Any, np.dtype[np.uint8]] = np.load(path, mmap_mode="r")
+        if array.dtype == np.uint8 and array.offset + array.nbytes == path.stat().st_size:
+            return array
+        reason = "not of the right type and size"
     except FileNotFoundError:
         return None
     except (OSError, ValueError, EOFError) as error:
-        log.info("damaged cache entry, to be built anew: %s (%s)", path, error)
-        return None
-    if array.dtype != np.uint8 or array.offset + array.nbytes != path.stat().st_size:
-        log.info("damaged cache entry, to be built anew: %s", path)
-        return None
-    mapped: Images = array
-    return mapped
+        reason = str(error)
+    log.info("damaged cache entry, to be built anew: %s (%s)", path, reason)
+    return None
 
 
 def _save(path: Path, array: Images) -> None:
@@ -73,13 +68,13 @@ def _save(path: Path, array: Images) -> None:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
         file.write(np.ascontiguousarray(array).data)
         file.flush()
-        os.fsync(
-            file.fileno()
-        )  # a power cut must not leave a file of the right size with the wrong content
+        os.fsync(file.fileno())  # a power cut must not leave wrong content of the right size
 
 
 @functools.cache
 def _warn_once(folder: Path, reason: str) -> None:
     log.warning(
-        "no cache: %s cannot be written (%s); data are decoded anew every time", folder, reason
+        "%s cannot be written (%s): nothing is cached, and data are decoded anew every time",
+        folder,
+        reason,
     )

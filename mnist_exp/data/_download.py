@@ -1,14 +1,10 @@
-"""Files from the first mirror that has the right ones, and a quick, plain answer where none
-does.
-"""
+"""Files from the first mirror that has the right ones, and a quick, plain answer if none has."""
 
-import io
 import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event, Thread
-from typing import Any
 
 from mnist_exp.errors import UserError
 from mnist_exp.process import progress_bar
@@ -22,27 +18,19 @@ class DownloadError(UserError):
 
 @dataclass(frozen=True)
 class Limits:
-    """When to give up: an offline machine is through with all mirrors in `answer_s` seconds, DNS
-    included.
-    """
+    """When to give up: offline, all mirrors are through in `answer_s` seconds, DNS included."""
 
     connect_s: float = 3.0
     read_s: float = 10.0  # between two pieces of an answer
-    answer_s: float = (
-        10.0  # for all mirrors together to begin an answer, and at most a third of it for one
-    )
+    answer_s: float = 10.0  # until all mirrors have begun an answer; a third of it for each at most
     grace_s: float = 10.0
-    slowest: float = (
-        32e3  # bytes/s after the grace: the 12 MB of MNIST would not arrive in `total_s` anyway
-    )
+    slowest: float = 32e3  # bytes/s after the grace; MNIST's 12 MB would take longer than `total_s`
     total_s: float = 300.0  # for everything that one source downloads
     max_bytes: int = 2**26
 
 
 class Mirrors:
-    """Base addresses that hold the same files, in order of preference; one that failed is not asked
-    again.
-    """
+    """Addresses of the same files, the preferred first; one that failed is not asked again."""
 
     def __init__(self, addresses: Sequence[str], limits: Limits | None = None) -> None:
         self._addresses = addresses
@@ -51,9 +39,7 @@ class Mirrors:
         self._left_s = self._limits.total_s
 
     def fetch(self, name: str, check: Callable[[bytes], object]) -> bytes:
-        """The bytes of a file that `check` lets pass (it raises otherwise); DownloadError with each
-        mirror's reason.
-        """
+        """Return a file's bytes that `check` accepts; DownloadError with each mirror's reason."""
         for address in self._addresses:
             if address in self._failed:
                 continue
@@ -68,95 +54,66 @@ class Mirrors:
                 return content
             finally:
                 self._left_s -= time.monotonic() - started
-        raise DownloadError(
-            "\n".join(f"  {address}: {reason}" for address, reason in self._failed.items())
-        )
+        reasons = [f"  {address}: {reason}" for address, reason in self._failed.items()]
+        raise DownloadError("\n".join(reasons))
 
     def _transfer(self, url: str) -> bytes:
-        """Watch a download in a thread that is left behind if need be: no socket's time-out bounds
-        a DNS look-up.
-        """
+        """Watch a download in a thread, which is left behind if need be: DNS knows no time-out."""
         limits = self._limits
         transfer = _Transfer(url, limits)
         answer_s = limits.answer_s / max(3, len(self._addresses))
         started = time.monotonic()
         with progress_bar(url.rpartition("/")[2]) as show:
             while not transfer.done.wait(0.05):
-                seconds = time.monotonic() - started
+                seconds, size = time.monotonic() - started, len(transfer.content)
                 if transfer.total is None and seconds > answer_s:
                     transfer.give_up(f"no answer within {answer_s:.3g} s")
-                elif seconds > limits.grace_s and transfer.received < limits.slowest * seconds:
-                    transfer.give_up(f"too slow ({transfer.received / seconds / 1e3:.3g} kB/s)")
+                elif seconds > limits.grace_s and size < limits.slowest * seconds:
+                    transfer.give_up(f"too slow ({size / seconds / 1e3:.3g} kB/s)")
                 elif seconds > self._left_s:
                     transfer.give_up(f"not done within {limits.total_s:.3g} s")
-                show(transfer.received, transfer.total or 0)
+                show(size, transfer.total or 0)
         if transfer.error:
             raise transfer.error
-        return transfer.content.getvalue()
+        return bytes(transfer.content)
 
 
 class _Transfer:
-    """One download into memory, where it stays until it is verified; also the progress bar that
-    pooch wants.
-    """
+    """One download into memory, where it stays until it is verified."""
 
     def __init__(self, url: str, limits: Limits) -> None:
-        from pooch import HTTPDownloader
-
-        self.content = io.BytesIO()
+        self.content = bytearray()
         self.done = Event()
         self.error: Exception | None = None
-        self.total: int | None = (
-            None  # set by pooch as soon as the server answers; 0 if it does not say
-        )
-        self._max_bytes = limits.max_bytes
-        timeout = (limits.connect_s, limits.read_s)
-        self._response: Any = None
-        self._download = HTTPDownloader(
-            progressbar=self, chunk_size=2**14, timeout=timeout, hooks={"response": self._remember}
-        )
-        Thread(target=self._run, args=[url], daemon=True).start()
-
-    @property
-    def received(self) -> int:
-        """Bytes so far."""
-        return self.content.tell()
+        self.total: int | None = None  # bytes, once the server answers; 0 if it does not say
+        Thread(target=self._run, args=[url, limits], daemon=True).start()
 
     def give_up(self, reason: str) -> None:
         """Stop waiting; the thread ends at its next piece of data, if it ever gets one."""
         self.error = TimeoutError(reason)
         self.done.set()
 
-    def _run(self, url: str) -> None:
+    def _run(self, url: str, limits: Limits) -> None:
+        import requests
+
         try:
-            self._download(url, self.content, None)
+            times = (limits.connect_s, limits.read_s)
+            with requests.get(url, stream=True, timeout=times) as response:
+                response.raise_for_status()
+                self.total = int(response.headers.get("content-length", 0))
+                for piece in response.iter_content(2**14):
+                    self.content += piece
+                    if len(self.content) > limits.max_bytes:
+                        self.give_up(f"more than {limits.max_bytes:,} bytes")
+                    if self.done.is_set():
+                        break
         except Exception as error:  # handed to the thread that waits
             self.error = self.error or error
-        if self._response is not None:  # pooch leaves it open when something fails
-            self._response.close()
         self.done.set()
-
-    def _remember(self, response: Any, **kwargs: Any) -> None:
-        self._response = response
-
-    def update(self, size: int) -> None:
-        """Called by pooch after every piece."""
-        if self.done.is_set():
-            raise InterruptedError
-        if self.received > self._max_bytes:
-            raise ValueError(f"more than {self._max_bytes:,} bytes")
-
-    def reset(self) -> None:
-        """Called by pooch at the end."""
-
-    def close(self) -> None:
-        """Called by pooch at the end."""
 
 
 def _reason(error: Exception) -> str:
-    """A few words; the exceptions of requests hold those of urllib3, which hold those of the
-    system, as text.
-    """
+    """A few words; an exception of requests holds those of urllib3 and of the system as text."""
     text = str(error)
     known = {
         "NameResolution": "its name was not found",

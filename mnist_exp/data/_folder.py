@@ -5,14 +5,14 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from joblib import cpu_count
 
 from mnist_exp.data._cache import cached_array, identify
-from mnist_exp.data._dataset import Images, Labels, Part, Source
-from mnist_exp.data._sources import given_folder
+from mnist_exp.data._dataset import Images, Labels, Part, Source, given_folder
 from mnist_exp.data._splits import part_rows
 from mnist_exp.errors import UserError
 from mnist_exp.handwriting import SIDE, image_to_mnist, read_image
@@ -32,22 +32,56 @@ def folder(
     test_fraction: float = 0.2,
     name: str = "folder",
 ) -> Source:
-    """PNG and JPEG files in `train/<class>/` and `test/<class>/`, or in `<class>/`.
+    """Give PNG and JPEG files in one folder per class, brought to 28x28 as MNIST was made.
 
-    In the second case `test_fraction` of them, stratified, are the test part. Pictures become 28x28
-    as MNIST was made.
+    Parameters
+    ----------
+    path : str or Path
+        A folder with `train/<class>/` and `test/<class>/`, or with `<class>/`.
+    cache_dir : str or Path, optional
+        Where decoded images are kept.
+    test_fraction : float
+        Without `train` and `test`, the share of the pictures that is the test part, stratified.
+    name : str
+        What the dataset is called.
+
+    Returns
+    -------
+    Source
+        For `load`; classes that are numbers are in their order.
+
+    Raises
+    ------
+    UserError
+        If there is no such folder; on loading, if a picture is broken or a class has none.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from mnist_exp.data import load
+    >>> with TemporaryDirectory() as root:
+    ...     for row in range(10):
+    ...         path = Path(root, "left" if row % 2 else "right", f"{row}.png")
+    ...         path.parent.mkdir(exist_ok=True)
+    ...         Image.new("L", (28, 28), row).save(path)
+    ...     dataset = load(folder(root))
+    >>> dataset.classes, len(dataset.train), len(dataset.test)
+    (('left', 'right'), 8, 2)
     """
     if type(test_fraction) not in (int, float) or not 0 < test_fraction < 1:
         raise UserError(f"dataset.test_fraction={test_fraction}: must be a number between 0 and 1")
-    root = given_folder(path, "folder").resolve()
-    reader = _Pictures(root, Path(cache_dir).expanduser() if cache_dir else None, test_fraction)
-    return Source(name, reader.part, lambda: reader.classes)
+    pictures = _Pictures(given_folder(path, "folder").resolve(), cache_dir, test_fraction)
+    return Source(name, pictures.part, lambda: pictures.classes)
 
 
 @dataclass(frozen=True)
 class _Pictures:
+    """The pictures in one folder per class, with a folder for each part or without."""
+
     root: Path
-    cache_dir: Path | None
+    cache_dir: str | Path | None
     test_fraction: float
 
     @cached_property
@@ -61,16 +95,7 @@ class _Pictures:
 
     def part(self, which: Part, split_seed: int) -> tuple[Images, Labels]:
         """List the part's files, and decode them or take them from the cache."""
-        files, labels = self._list(self.root / which if self._has_parts else self.root)
-        if not self._has_parts:
-            rows = self._rows(labels, which, split_seed)
-            files, labels = [files[row] for row in rows], labels[rows]
-        identity = "\n".join(identify(file.path, file.stat()) for file in files)
-        return cached_array(
-            self.cache_dir, f"folder-{which}", identity, lambda: _decode(files)
-        ), labels
-
-    def _list(self, parent: Path) -> tuple[list[_File], Labels]:
+        parent = self.root / which if self._has_parts else self.root
         differing = set(_class_names(parent)) ^ set(self.classes)
         if differing:
             raise UserError(
@@ -78,58 +103,57 @@ class _Pictures:
             )
         by_class = [_pictures(parent / name) for name in self.classes]
         labels = np.repeat(np.arange(len(by_class)), [len(files) for files in by_class])
-        return [file for files in by_class for file in files], labels
-
-    def _rows(self, labels: Labels, which: Part, split_seed: int) -> Labels:
-        single = np.flatnonzero(np.bincount(labels) < 2)
-        if single.size:
-            raise UserError(
-                f"{self.root / self.classes[single[0]]}: one picture only, so none is left for testing"
-            )
-        return part_rows(labels, self.test_fraction, split_seed)[which]
+        files = list(chain.from_iterable(by_class))
+        if not self._has_parts:
+            single = [
+                name for name, group in zip(self.classes, by_class, strict=True) if len(group) < 2
+            ]
+            if single:
+                raise UserError(
+                    f"{self.root / single[0]}: one picture only, so none is left for testing"
+                )
+            rows = part_rows(labels, self.test_fraction, split_seed)[which]
+            files, labels = [files[row] for row in rows], labels[rows]
+        identity = "\n".join(identify(file.path, file.stat()) for file in files)
+        images = cached_array(self.cache_dir, f"folder-{which}", identity, lambda: _decode(files))
+        return images, labels
 
 
 def _class_names(parent: Path) -> tuple[str, ...]:
     """The folders in `parent`, but for hidden ones and the __MACOSX of an unpacked zip."""
     if not parent.is_dir():
         raise UserError(f"{parent}: there is no such folder")
-    with os.scandir(parent) as entries:
-        names = [
-            entry.name
-            for entry in entries
-            if entry.is_dir() and not entry.name.startswith((".", "__"))
-        ]
+    names = [
+        entry.name
+        for entry in os.scandir(parent)
+        if entry.is_dir() and not entry.name.startswith((".", "__"))
+    ]
     if len(names) < 2:
         raise UserError(
-            f"{parent}: a folder of pictures per class is wanted, at least two; there are {len(names)}"
+            f"{parent}: needs a folder of pictures for each class, at least two; "
+            f"there are {len(names)}"
         )
     return tuple(sorted(names, key=lambda name: (int(name) if name.isdecimal() else np.inf, name)))
 
 
 def _pictures(class_folder: Path) -> list[_File]:
-    """The pictures of a class in the order of their names; what else lies there, such as Thumbs.db,
-    is left out.
-    """
-    with os.scandir(class_folder) as entries:
-        files = [entry for entry in entries if entry.is_file() and not entry.name.startswith(".")]
-    pictures = sorted(
-        (file for file in files if file.name.lower().endswith(SUFFIXES)), key=lambda file: file.name
-    )
+    """The pictures of a class by name; what else lies there, such as Thumbs.db, is left out."""
+    files = [
+        entry
+        for entry in os.scandir(class_folder)
+        if entry.is_file() and not entry.name.startswith(".")
+    ]
+    pictures = [file for file in files if file.name.lower().endswith(SUFFIXES)]
     if not pictures:
         raise UserError(f"{class_folder}: no PNG or JPEG files")
     if len(pictures) < len(files):
-        log.info(
-            "%s: %d files are neither PNG nor JPEG and left out",
-            class_folder,
-            len(files) - len(pictures),
-        )
-    return pictures
+        left_out = len(files) - len(pictures)
+        log.info("%s: %d files left out, neither PNG nor JPEG", class_folder, left_out)
+    return sorted(pictures, key=lambda file: file.name)
 
 
 def _decode(files: list[_File]) -> Images:
-    """Decode pictures on all cores; of several broken ones the first is named, whatever the number
-    of threads.
-    """
+    """Decode pictures on all cores; of several broken ones the first in order is named."""
     images = np.empty((len(files), SIDE, SIDE), np.uint8)
 
     def decode(start: int) -> int:

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: files that anybody may download, verified against what was published."""
+"""Published datasets: bundled, or downloaded and verified against what was published."""
 
 import errno
 import logging
@@ -9,19 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from mnist_exp.data._dataset import Images, Labels, Part, Source
 from mnist_exp.data._download import DownloadError, Mirrors
-from mnist_exp.data._idx import (
-    FILES,
-    IMAGES,
-    LABELS,
-    Digest,
-    cached_idx,
-    find_idx,
-    paired,
-    parse_idx,
-)
+from mnist_exp.data._idx import FILES, Digest, IdxFiles, parse_idx
+from mnist_exp.data._splits import part_rows
 from mnist_exp.errors import UserError
+from mnist_exp.handwriting import to_mnist
 from mnist_exp.process import write_atomic
 
 log = logging.getLogger(__name__)
@@ -64,7 +59,8 @@ MNIST = Published(
         ),
     },
 )
-# sha256 of the .gz: the digests that public loaders list beside the md5 of Zalando's README (torchvision checks those).
+# sha256 of the .gz: the digests that public loaders list beside the md5 of Zalando's README
+# (torchvision checks those).
 FASHION_MNIST = Published(
     "fashion_mnist",
     (
@@ -100,9 +96,66 @@ FASHION_MNIST = Published(
 )
 
 
+def digits(
+    data_dir: str | Path | None = None, cache_dir: str | Path | None = None, name: str = "digits"
+) -> Source:
+    """Give the 1,797 8x8 digits bundled with scikit-learn, brought to 28x28 as MNIST looks.
+
+    They are of Alpaydin and Kaynak (UCI). 500 of them, stratified, are the test part.
+
+    Parameters
+    ----------
+    data_dir, cache_dir : str or Path, optional
+        Not used: they are there because `dataset=auto` turns into `digits` or `mnist`.
+    name : str
+        What the dataset is called.
+
+    Returns
+    -------
+    Source
+        For `load`.
+
+    Examples
+    --------
+    >>> from mnist_exp.data import load
+    >>> dataset = load(digits())
+    >>> dataset.train.images.shape, dataset.test.images.shape
+    ((1297, 28, 28), (500, 28, 28))
+    """
+    return Source(name, _digits_part, lambda: tuple("0123456789"))
+
+
+def _digits_part(which: Part, split_seed: int) -> tuple[Images, Labels]:
+    from sklearn.datasets import load_digits
+
+    bundled = load_digits()
+    labels = bundled.target.astype(np.int64)
+    rows = part_rows(labels, 500 / 1797, split_seed)[which]
+    return np.stack([to_mnist(image) for image in bundled.images[rows]]), labels[rows]
+
+
 def mnist(data_dir: str | Path, cache_dir: str | Path | None = None, name: str = "mnist") -> Source:
-    """MNIST (LeCun, Cortes and Burges) from `data_dir/mnist/`; what is missing or damaged there is
-    downloaded.
+    """Give MNIST (LeCun, Cortes and Burges); what is missing or damaged is downloaded on loading.
+
+    Parameters
+    ----------
+    data_dir : str or Path
+        The files lie in its folder `mnist`, packed or not.
+    cache_dir : str or Path, optional
+        Where decoded images are kept.
+    name : str
+        What the dataset is called.
+
+    Returns
+    -------
+    Source
+        For `load`, which raises DownloadError if a file is missing and no mirror has it.
+
+    Examples
+    --------
+    >>> source = mnist("data")
+    >>> source.name, source.classes()[:3]
+    ('mnist', ('0', '1', '2'))
     """
     return published(MNIST, data_dir, cache_dir, name)
 
@@ -110,8 +163,28 @@ def mnist(data_dir: str | Path, cache_dir: str | Path | None = None, name: str =
 def fashion_mnist(
     data_dir: str | Path, cache_dir: str | Path | None = None, name: str = "fashion_mnist"
 ) -> Source:
-    """Fashion-MNIST (Zalando), likewise; of files that were unpacked by hand only the structure can
-    be checked.
+    """Give Fashion-MNIST (Zalando); what is missing or damaged is downloaded on loading.
+
+    Of files that were unpacked by hand only the structure can be checked.
+
+    Parameters
+    ----------
+    data_dir : str or Path
+        The files lie in its folder `fashion_mnist`, packed or not.
+    cache_dir : str or Path, optional
+        Where decoded images are kept.
+    name : str
+        What the dataset is called.
+
+    Returns
+    -------
+    Source
+        For `load`, which raises DownloadError if a file is missing and no mirror has it.
+
+    Examples
+    --------
+    >>> fashion_mnist("data").classes()[0]
+    'T-shirt/top'
     """
     return published(FASHION_MNIST, data_dir, cache_dir, name)
 
@@ -119,25 +192,21 @@ def fashion_mnist(
 def published(
     files: Published, data_dir: str | Path, cache_dir: str | Path | None, name: str
 ) -> Source:
-    """A source of published files; base addresses in the environment variable MNIST_EXP_MIRRORS
-    replace its mirrors.
-    """
-    mirrors = os.environ.get(MIRRORS_VARIABLE, "").split() or files.mirrors
+    """Return a source of published files; MNIST_EXP_MIRRORS may hold other base addresses."""
+    mirrors = Mirrors(os.environ.get(MIRRORS_VARIABLE, "").split() or files.mirrors)
     folder = Path(data_dir).expanduser() / files.name
-    reader = _Reader(
-        files.digests, folder, Path(cache_dir).expanduser() if cache_dir else None, Mirrors(mirrors)
-    )
-    return Source(name, reader.part, lambda: files.classes)
+    downloaded = _DownloadedFiles(folder, cache_dir, files.digests, mirrors)
+    return Source(name, downloaded.part, lambda: files.classes)
 
 
 def decide_auto(
     data_dir: str | Path, cache_dir: str | Path | None = None
 ) -> Literal["mnist", "digits"]:
-    """What `dataset=auto` stands for: MNIST if it is on disk or a mirror has it, else the digits,
-    with a warning.
+    """Say what `dataset=auto` stands for: MNIST if it is on disk or a mirror has it, else digits.
 
-    Damaged files that cannot be replaced are an error instead: whoever put them there wants MNIST. With `cache_dir`
-    the images are decoded and cached in passing, and the next decision takes milliseconds.
+    The digits come with a warning. Damaged files that cannot be replaced are an error instead: who
+    put them there wants MNIST. With `cache_dir` the images are decoded and cached in passing, and
+    the next decision takes milliseconds.
     """
     source = mnist(data_dir, cache_dir)
     try:
@@ -145,7 +214,8 @@ def decide_auto(
             source.part(part, 0)
     except DownloadError as error:
         log.warning(
-            "MNIST IS NOT AT HAND: dataset=auto takes the 1,797 digits bundled with scikit-learn instead.\n%s",
+            "MNIST IS NOT AVAILABLE: dataset=auto uses the 1,797 digits bundled with scikit-learn "
+            "instead.\n%s",
             error,
         )
         return "digits"
@@ -153,53 +223,39 @@ def decide_auto(
 
 
 def auto(**parameters: object) -> Source:
-    """Never built: an entry point puts the choice of `decide_auto` in its place, once per
-    command.
-    """
+    """Raise: an entry point puts the choice of `decide_auto` in its place, once per command."""
     raise RuntimeError("dataset=auto must be settled with decide_auto() before it is built")
 
 
 @dataclass(frozen=True)
-class _Reader:
+class _DownloadedFiles(IdxFiles):
+    """IDX files that are verified, and downloaded where they are missing or damaged."""
+
     digests: Mapping[str, Digest]
-    folder: Path
-    cache_dir: Path | None
     mirrors: Mirrors
 
-    def part(self, which: Part, split_seed: int) -> tuple[Images, Labels]:
-        """Read, or first download, one part."""
-        images, labels = FILES[which]
-        return paired(self._array(images, IMAGES), self._array(labels, LABELS), self.folder)
-
-    def _array(self, name: str, dimensions: int) -> Images:
-        array, damage = self._on_disk(name, dimensions)
-        return self._download(name, dimensions, damage) if array is None else array
-
-    def _on_disk(self, name: str, dimensions: int) -> tuple[Images | None, str]:
-        """The first valid file's values, or what is wrong with the invalid ones."""
+    def array(self, name: str, dimensions: int) -> Images:
+        """Return the values of the first valid file, or of a new one."""
         damage = []
-        for path in find_idx(self.folder, name):
+        for path in self.paths(name):
             try:
-                return cached_idx(path, dimensions, self.cache_dir, self.digests[name]), ""
+                return self.read(path, dimensions, self.digests[name])
             except UserError as error:
                 damage.append(str(error))
-        return None, "\n".join(damage)
+        return self._download(name, dimensions, "\n".join(damage))
 
     def _download(self, name: str, dimensions: int, damage: str) -> Images:
         """Replace or add `name.gz`; what is there stays until the new content is verified."""
-        path = self.folder / f"{name}.gz"
+        path, digest = self.folder / f"{name}.gz", self.digests[name]
         if damage:
             log.warning("%s; it is downloaded again", damage)
         try:
             _check_writable(self.folder)
-            content = self.mirrors.fetch(
-                path.name, lambda raw: parse_idx(raw, dimensions, self.digests[name])
-            )
-            array, _ = self._on_disk(name, dimensions)
-            if array is not None:  # another process was faster
-                return array
+            content = self.mirrors.fetch(path.name, lambda raw: parse_idx(raw, dimensions, digest))
             self.folder.mkdir(parents=True, exist_ok=True)
-            _remove_abandoned(path)
+            for abandoned in path.parent.glob(f".{path.name}.*.tmp"):  # by a killed process
+                if time.time() - abandoned.stat().st_mtime > ABANDONED_S:
+                    abandoned.unlink(missing_ok=True)
             write_atomic(path, lambda temporary: temporary.write_bytes(content))
         except (DownloadError, OSError) as error:
             reasons = f"  {self.folder}: {error.strerror}" if isinstance(error, OSError) else error
@@ -210,7 +266,7 @@ class _Reader:
                 f"Put the four files into {self.folder}, or choose dataset=digits."
             ) from error
         log.info("downloaded %s", path)
-        return cached_idx(path, dimensions, self.cache_dir, self.digests[name])
+        return self.read(path, dimensions, digest)
 
 
 def _check_writable(folder: Path) -> None:
@@ -220,10 +276,3 @@ def _check_writable(folder: Path) -> None:
         raise UserError(f"{there} is a file; data_dir must be a folder")
     if not os.access(there, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-
-def _remove_abandoned(path: Path) -> None:
-    """Delete the temporary files that killed processes left beside `path`."""
-    for temporary in path.parent.glob(f".{path.name}.*.tmp"):
-        if time.time() - temporary.stat().st_mtime > ABANDONED_S:
-            temporary.unlink(missing_ok=True)

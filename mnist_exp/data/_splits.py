@@ -7,7 +7,7 @@ import numpy as np
 from mnist_exp.data._dataset import Dataset, Images, Labels, Part, Source, Split
 from mnist_exp.errors import UserError
 
-# Streams of random numbers under one seed: what is drawn from one part says nothing about the other.
+# Streams of random numbers under one seed: a draw from one part says nothing about the other.
 _STREAMS = {"train": 0, "test": 1, "part": 2}
 
 
@@ -20,13 +20,42 @@ def load(
     split_seed: int = 0,
     with_test: bool = True,
 ) -> Dataset:
-    """Read a source and cut its splits; UserError for a size or seed out of range.
+    """Read a source and cut its splits, stratified and seeded.
 
-    `val_size` images (None: no validation split) are taken out of the training part, then
-    `train_size` (None: all) out of what remains; `test_size` (None: all) out of the test part,
-    which is not read unless `with_test`. Every class keeps its share, to the nearest image, and at
+    `val_size` images are taken out of the training part, then `train_size` out of what remains;
+    `test_size` out of the test part. Every class keeps its share, to the nearest image, and at
     least one image. Rows stay in the source's order. The validation images of a seed do not depend
     on the other sizes, nor do the training images as long as validation leaves enough.
+
+    Parameters
+    ----------
+    source : Source
+        Where the images come from.
+    train_size, test_size : int, optional
+        How many images; by default all.
+    val_size : int, optional
+        How many images; by default there is no validation split.
+    split_seed : int
+        Decides which images.
+    with_test : bool
+        Without it the test part is not read.
+
+    Returns
+    -------
+    Dataset
+        The splits.
+
+    Raises
+    ------
+    UserError
+        For a size or seed out of range, and for data that cannot be read.
+
+    Examples
+    --------
+    >>> from mnist_exp.data import digits, load
+    >>> dataset = load(digits(), train_size=100, with_test=False)
+    >>> dataset.train.images.shape
+    (100, 28, 28)
     """
     if type(split_seed) is not int or split_seed < 0:
         raise UserError(f"dataset.split_seed={split_seed}: must be a whole number, 0 or more")
@@ -38,68 +67,62 @@ def load(
         classes,
         train=_take(images, labels, train),
         val=_take(images, labels, val) if len(val) else None,
-        test=_test(source, classes, images.shape[1:], test_size, split_seed) if with_test else None,
+        test=_test(source, len(classes), images.shape[1:], test_size, split_seed)
+        if with_test
+        else None,
     )
 
 
 def part_rows(labels: Labels, test_fraction: float, split_seed: int) -> dict[Part, Labels]:
-    """Rows for training and for testing of data that come in one part, stratified, each in
-    ascending order.
-    """
+    """Return rows for training and for testing of data in one part, stratified, ascending."""
     counts = np.bincount(labels)
     room = counts - 1
     size = int(np.clip(round(test_fraction * len(labels)), np.count_nonzero(room), room.sum()))
-    test = _draw(
-        _shuffled_by_class(labels, len(counts), split_seed, "part"), _quota(counts, size, room)
-    )
+    shuffled = _shuffled_by_class(labels, len(counts), split_seed, "part")
+    test = _draw(shuffled, _quota(counts, size, room))
     return {"train": np.setdiff1d(np.arange(len(labels)), test, assume_unique=True), "test": test}
 
 
 def _read(source: Source, part: Part, split_seed: int, n_classes: int) -> tuple[Images, Labels]:
     images, labels = source.part(part, split_seed)
-    found = np.unique(labels)
-    outside = found[(found < 0) | (found >= n_classes)]
+    present = np.unique(labels)
+    outside = present[(present < 0) | (present >= n_classes)]
     if outside.size:
         raise UserError(
-            f"dataset {source.name}: label {outside[0]} in its {part} part; classes are 0 to {n_classes - 1}"
+            f"dataset {source.name}: label {outside[0]} in its {part} part; "
+            f"classes are 0 to {n_classes - 1}"
         )
-    if part == "train" and len(found) < max(2, n_classes):
+    wanted = max(2, n_classes)
+    if part == "train" and len(present) < wanted:
         raise UserError(
-            f"dataset {source.name}: training images of {len(found)} of {max(2, n_classes)} classes"
+            f"dataset {source.name}: training images of {len(present)} of {wanted} classes"
         )
     return images, labels
 
 
 def _test(
-    source: Source,
-    classes: tuple[str, ...],
-    image_shape: tuple[int, ...],
-    size: int | None,
-    split_seed: int,
+    source: Source, n_classes: int, image_shape: tuple[int, ...], size: int | None, split_seed: int
 ) -> Split:
-    images, labels = _read(source, "test", split_seed, len(classes))
+    images, labels = _read(source, "test", split_seed, n_classes)
     if images.shape[1:] != image_shape:
         raise UserError(
-            f"dataset {source.name}: test images are {images.shape[1:]}, training images {image_shape} pixels"
+            f"dataset {source.name}: test images are {images.shape[1:]}, "
+            f"training images {image_shape} pixels"
         )
-    counts = np.bincount(labels, minlength=len(classes))
+    counts = np.bincount(labels, minlength=n_classes)
     size = _checked("test_size", size, int(np.count_nonzero(counts)), len(labels), "all")
-    if size is None:
-        return _take(images, labels, np.arange(len(labels)))
-    shuffled = _shuffled_by_class(labels, len(classes), split_seed, "test")
-    return _take(images, labels, _draw(shuffled, _quota(counts, size, room=counts)))
+    shuffled = _shuffled_by_class(labels, n_classes, split_seed, "test")
+    return _take(images, labels, _draw(shuffled, _quota(counts, size or len(labels), room=counts)))
 
 
 def _cut_training(
     labels: Labels, n_classes: int, train_size: int | None, val_size: int | None, split_seed: int
 ) -> tuple[Labels, Labels]:
-    """Rows for validation from one end of every class's shuffled images, rows for training from the
-    other end.
-    """
+    """Rows for validation and training, from the two ends of each class's shuffled images."""
     counts = np.bincount(labels, minlength=n_classes)
-    val_size = _checked("val_size", val_size, n_classes, len(labels) - n_classes, "none")
+    val_size = _checked("val_size", val_size, n_classes, len(labels) - n_classes, "none") or 0
     val_quota = _quota(counts, val_size, room=counts - 1) if val_size else np.zeros_like(counts)
-    left = len(labels) - (val_size or 0)
+    left = len(labels) - val_size
     why = f", since {val_size} of the {len(labels)} are for validation" if val_size else ""
     train_size = _checked("train_size", train_size, n_classes, left, "all", why)
     train_quota = _quota(counts, train_size or left, room=counts - val_quota)
@@ -119,17 +142,17 @@ def _checked(
 
 
 def _quota(counts: Labels, size: int, room: Labels) -> Labels:
-    """How many images of each class make `size`: largest remainders of the exact shares, from 1 to
-    the class's room.
+    """How many images of each class make `size`: the largest remainders of the exact shares.
+
+    Each class gets at least one image, and at most its room.
     """
     share, n = counts * size, counts.sum()  # in n-ths of an image, so that everything stays exact
     lowest = np.minimum(1, room)
     quota: Labels = np.clip(share // n, lowest, room)
     while missing := int(np.sign(size - quota.sum())):
         movable = quota < room if missing > 0 else quota > lowest
-        quota[
-            np.argmax(np.where(movable, (share - quota * n) * missing, np.iinfo(np.int64).min))
-        ] += missing
+        owed = np.where(movable, (share - quota * n) * missing, np.iinfo(np.int64).min)
+        quota[np.argmax(owed)] += missing
     return quota
 
 

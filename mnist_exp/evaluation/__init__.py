@@ -1,6 +1,4 @@
-"""What predictions and data tell: metrics, intervals and tests, suspected labels, neighbours,
-exploration.
-"""
+"""What predictions and data show: metrics, intervals, tests, suspected labels, exploration."""
 
 from mnist_exp.evaluation._exploration import (
     NEIGHBOURS,
@@ -14,7 +12,6 @@ from mnist_exp.evaluation._exploration import (
     stroke_width,
     touching_classes,
 )
-from mnist_exp.evaluation._label_errors import AGREEING, searched, surest_mistakes, suspected_labels
 from mnist_exp.evaluation._metrics import (
     Metrics,
     Predictions,
@@ -24,7 +21,13 @@ from mnist_exp.evaluation._metrics import (
     image_log_loss,
     precision_recall_f1,
 )
-from mnist_exp.evaluation._nearest import nearest
+from mnist_exp.evaluation._neighbours import (
+    AGREEING,
+    nearest,
+    searched,
+    surest_mistakes,
+    suspected_labels,
+)
 from mnist_exp.evaluation._statistics import (
     LEVEL,
     Interval,

@@ -1,5 +1,4 @@
-"""Features, as transformers that scikit-learn lacks (scaled pixels, deskewing, HOG), and the
-joining of steps.
+"""Scaled pixels, deskewing and HOG, as scikit-learn's transformers, and the joining of steps.
 
 All take images (n, h, w) or flat rows (n, h * w), whose values run from 0 to 255 in any dtype, and
 return float32 (n, d). Neither the other images of a batch nor the number of threads change a bit of
@@ -32,8 +31,31 @@ COUNT = [Interval(Integral, 1, None, closed="left")]
 
 
 def chain(**steps: BaseEstimator) -> Pipeline:
-    """Join named steps into a pipeline; not a list of them, so that a configuration can override an
-    option of one.
+    """Join named steps into a pipeline.
+
+    A configuration can override an option of a named step, not of one in a list.
+
+    Parameters
+    ----------
+    **steps
+        Transformers, by name, in the order in which they are applied.
+
+    Returns
+    -------
+    Pipeline
+        scikit-learn's.
+
+    Raises
+    ------
+    UserError
+        If a step is no transformer.
+
+    Examples
+    --------
+    >>> from sklearn.decomposition import PCA
+    >>> from mnist_exp.features import Pixels, chain
+    >>> list(chain(pixels=Pixels(), pca=PCA(2)).named_steps)
+    ['pixels', 'pca']
     """
     for name, step in steps.items():
         if not hasattr(step, "transform"):
@@ -62,9 +84,7 @@ class ImageTransformer(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Any) -> Float32:
-        """Return float32 (n, d); raises ValueError for images of another size than those seen in
-        `fit`.
-        """
+        """Return float32 (n, d); ValueError for images of another size than those seen in `fit`."""
         check_is_fitted(self)
         return self._extract(self._read(X, reset=False))
 
@@ -72,16 +92,13 @@ class ImageTransformer(TransformerMixin, BaseEstimator):
         raise NotImplementedError
 
     def _read(self, X: Any, *, reset: bool) -> Images:
-        """Return images (n, h, w) in the dtype they came in, without copying an array that is
-        contiguous.
-        """
-        shape = None
-        if getattr(X, "ndim", 2) == 3:
-            shape = X.shape[1:]
+        """Return images (n, h, w) of the dtype that came in; a contiguous array is not copied."""
+        shape = X.shape[1:] if getattr(X, "ndim", 2) == 3 else None
+        if shape is not None:
             if not reset and shape != self.image_shape_:
-                wanted, given = _by(self.image_shape_), _by(shape)
                 raise ValueError(
-                    f"{type(self).__name__} was fitted on images of {wanted} pixels, these have {given}"
+                    f"{type(self).__name__} was fitted on images of {by(self.image_shape_)} pixels,"
+                    f" these have {by(shape)}"
                 )
             X = X.reshape(len(X), shape[0] * shape[1])
         X = validate_data(self, X, reset=reset)
@@ -96,7 +113,7 @@ class ImageTransformer(TransformerMixin, BaseEstimator):
         height, width = self.shape
         if shape not in (None, (height, width)) or height * width != length:
             raise ValueError(
-                f"shape={_by(self.shape)} does not fit images of {_by(shape or (length,))} pixels"
+                f"shape={by(self.shape)} does not fit images of {by(shape or (length,))} pixels"
             )
         return height, width
 
@@ -108,7 +125,25 @@ class ImageTransformer(TransformerMixin, BaseEstimator):
 
 
 class Pixels(OneToOneFeatureMixin, ImageTransformer):
-    """The pixels as a row, from 0..255 to 0..1."""
+    """The pixels as a row, from 0..255 to 0..1.
+
+    Parameters
+    ----------
+    shape
+        (height, width) of images that come as flat rows; None: square, where that is possible.
+
+    Attributes
+    ----------
+    image_shape_
+        (height, width) of the images seen in `fit`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mnist_exp.features import Pixels
+    >>> print(Pixels().fit_transform(np.uint8([[[0, 51], [102, 255]]])))
+    [[0.  0.2 0.4 1. ]]
+    """
 
     def _extract(self, images: Images) -> Float32:
         return np.divide(images.reshape(len(images), -1), 255, dtype=np.float32)
@@ -119,6 +154,30 @@ class Deskew(OneToOneFeatureMixin, ImageTransformer):
 
     The centre of mass is moved to the middle, and the rows sideways in proportion to their height
     above it, until the rows and columns of the ink no longer correlate.
+
+    Parameters
+    ----------
+    shape
+        (height, width) of images that come as flat rows; None: square, where that is possible.
+    n_jobs
+        Number of threads; None is 1. It changes no bit of the result.
+
+    Attributes
+    ----------
+    image_shape_
+        (height, width) of the images seen in `fit`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mnist_exp.features import Deskew
+    >>> slanted = np.uint8(np.eye(5) * 255)
+    >>> print(Deskew().fit_transform(slanted[None]).reshape(5, 5))
+    [[0. 0. 1. 0. 0.]
+     [0. 0. 1. 0. 0.]
+     [0. 0. 1. 0. 0.]
+     [0. 0. 1. 0. 0.]
+     [0. 0. 1. 0. 0.]]
     """
 
     _parameter_constraints: ClassVar[Constraints] = {
@@ -141,13 +200,43 @@ class Deskew(OneToOneFeatureMixin, ImageTransformer):
 
 
 class Hog(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
-    """Histograms of oriented gradients (Dalal & Triggs 2005), with `deskew` those of the upright
-    image.
+    """Histograms of oriented gradients.
 
-    Each pixel's gradient is shared out, by its length, among the two nearest of `bins` directions
-    over the full circle (the two sides of a stroke differ) and the four nearest cells of `cell` x
-    `cell` pixels; each block of `block` x `block` neighbouring cells is brought to unit length.
-    28x28 images have 7x7 cells and 6x6 blocks: 1296 columns.
+    Each pixel's gradient is shared out, by its length, among the two nearest directions over the
+    full circle (the two sides of a stroke differ) and the four nearest cells; each block of
+    neighbouring cells is brought to unit length. 28x28 images have 7x7 cells and 6x6 blocks: 1296
+    columns.
+
+    Parameters
+    ----------
+    deskew
+        Whether the image is made upright first.
+    cell
+        Side of a cell in pixels.
+    bins
+        Number of directions.
+    block
+        Side of a block in cells.
+    shape
+        (height, width) of images that come as flat rows; None: square, where that is possible.
+    n_jobs
+        Number of threads; None is 1. It changes no bit of the result.
+
+    Attributes
+    ----------
+    image_shape_
+        (height, width) of the images seen in `fit`.
+
+    References
+    ----------
+    Dalal & Triggs 2005, "Histograms of oriented gradients for human detection".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mnist_exp.features import Hog
+    >>> Hog().fit_transform(np.zeros((2, 28, 28), np.uint8)).shape
+    (2, 1296)
     """
 
     _parameter_constraints: ClassVar[Constraints] = {
@@ -179,9 +268,10 @@ class Hog(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
         """Learn the size of the images; raises UserError if they are smaller than one block."""
         super().fit(X, y)
         if min(self._cells) < self.block:
-            given, side = _by(self.image_shape_), self.cell * self.block
+            side = self.cell * self.block
             raise UserError(
-                f"HOG: blocks of {side}x{side} pixels do not fit images of {given}; lower cell or block"
+                f"HOG: blocks of {side}x{side} pixels do not fit images of {by(self.image_shape_)};"
+                " lower cell or block"
             )
         return self
 
@@ -198,7 +288,10 @@ class Hog(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
     def _extract(self, images: Images) -> Float32:
         _, height, width = images.shape
         rows, cols = self._cells
-        pool_rows, pool_cols = _pooling(height, rows, self.cell), _pooling(width, cols, self.cell)
+        pool_rows, pool_cols = (
+            np.float32(regions(size, cells, cells * self.cell))
+            for size, cells in ((height, rows), (width, cols))
+        )
         result = np.empty((len(images), self._n_features_out), np.float32)
 
         def work(block: slice, scratch: Scratch) -> None:
@@ -242,9 +335,7 @@ def _ratio(above: Float32, below: Float32) -> Float32:
 
 
 def _directions(images: Images, bins: int, scratch: Scratch) -> Float32:
-    """Return (n, h, w, bins): the length of each pixel's gradient, shared out among the two nearest
-    directions.
-    """
+    """Return each pixel's gradient (n, h, w, bins), shared out among the two nearest directions."""
     n, height, width = images.shape
     framed = scratch("framed", (n, height + 2, width + 2))
     framed[:, 1:-1, 1:-1] = images
@@ -268,29 +359,28 @@ def _directions(images: Images, bins: int, scratch: Scratch) -> Float32:
     return shares
 
 
-def _pooling(size: int, cells: int, cell: int) -> Float32:
-    """Return weights (cells, size): 1 at a cell's centre, falling to 0 at its neighbours'
-    centres.
+def regions(size: int, count: int, span: int) -> NDArray[np.float64]:
+    """Return weights (count, size) of `count` regions over the middle `span` of `size` pixels.
+
+    They are 1 at a region's centre and fall to 0 at its neighbours' centres.
     """
-    centres = (np.arange(cells)[:, None] + 0.5) * cell + (size - cells * cell - 1) / 2
-    return np.maximum(0, 1 - np.abs(np.arange(size) - centres) / cell).astype(np.float32)
+    centres = (np.arange(count)[:, None] + 0.5) * span / count + (size - span - 1) / 2
+    return np.maximum(0, 1 - np.abs(np.arange(size) - centres) * count / span)
 
 
 def _normalise(cells: Float32, block: int, result: Float32) -> None:
-    """Write all blocks of `cells` (n, rows, cols, bins), each brought to unit length, as rows of
-    `result`.
-    """
+    """Write the blocks of `cells` (n, rows, cols, bins), of unit length, as rows of `result`."""
     n, rows, cols, bins = cells.shape
     rows, cols = rows - block + 1, cols - block + 1
     corners = [(slice(i, i + rows), slice(j, j + cols)) for i in range(block) for j in range(block)]
     energy = np.square(cells).sum(axis=3)
-    scale = 1 / np.sqrt(
-        1 + sum(energy[:, i, j] for i, j in corners)
-    )  # 1 is next to nothing, but more than no ink
+    # 1 is next to nothing, but more than no ink.
+    scale = 1 / np.sqrt(1 + sum(energy[:, i, j] for i, j in corners))
     blocks = result.reshape(n, rows, cols, block**2, bins)
     for k, (i, j) in enumerate(corners):
         np.multiply(cells[:, i, j], scale[..., None], out=blocks[:, :, :, k])
 
 
-def _by(shape: tuple[int, ...]) -> str:
+def by(shape: tuple[int, ...]) -> str:
+    """A size as messages show it: 28x28."""
     return "x".join(map(str, shape))

@@ -1,17 +1,15 @@
-"""From pictures to ink, from ink to digits of MNIST's size and place, and what is no digit."""
+"""From pictures to ink, from ink to digits that look like MNIST's, and what is no digit."""
 
-from mnist_exp.handwriting._drawing import (
+from mnist_exp.handwriting._ink import Ink, ink_box, open_picture, photo_to_ink, read_image
+from mnist_exp.handwriting._non_digits import non_digits
+from mnist_exp.handwriting._normalize import (
     SIDE,
-    Ink,
     as_prepared,
     drawn_to_mnist,
     image_to_mnist,
-    photo_to_ink,
-    read_image,
     resized,
     to_mnist,
 )
-from mnist_exp.handwriting._non_digits import non_digits
 from mnist_exp.handwriting._segments import split_digits
 
 __all__ = [
@@ -20,7 +18,9 @@ __all__ = [
     "as_prepared",
     "drawn_to_mnist",
     "image_to_mnist",
+    "ink_box",
     "non_digits",
+    "open_picture",
     "photo_to_ink",
     "read_image",
     "resized",

@@ -1,40 +1,46 @@
-"""What is written and is no digit: letters, signs and scribbles, for an index of digits to know what to refuse.
+"""Letters, signs and scribbles: what is written and is no digit, so that it can be refused.
 
-That a few examples of strangers help to tell strangers of quite another kind is "outlier exposure" (Hendrycks, Mazeika
-and Dietterich 2019).
+That a few examples of what is foreign help to recognise other foreign things is "outlier exposure"
+(Hendrycks, Mazeika and Dietterich 2019).
 """
 
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+import scipy
 from PIL import Image, ImageDraw, ImageFont
 
-from mnist_exp.handwriting._drawing import Ink, drawn_to_mnist
+from mnist_exp.handwriting._ink import Ink
+from mnist_exp.handwriting._normalize import drawn_to_mnist
 
 LETTERS, SCRIBBLES = 1_000, 500  # four times as many refuse no more
-CHARACTERS = "ACEFGHJKLMNPQRTUVWXYadefhkmnprtuvwxy?&#@%+*=$<"  # none that a hand might write for a digit, as O, l or S
-FONTS = (
-    "STIXGeneral",
-    "STIXGeneralItalic",
-    "cmr10",
-    "cmss10",
-    "cmtt10",
-)  # they come with matplotlib
-_SIDE, _HEIGHT = 112, 64  # px of the paper, and of a letter
-_MARGIN = 12  # px from the paper's edge that scribbles keep
+# None that a hand might write for a digit, as O, l or S.
+CHARACTERS = "ACEFGHJKLMNPQRTUVWXYadefhkmnprtuvwxy?&#@%+*=$<"
+# They come with matplotlib.
+FONTS = "STIXGeneral", "STIXGeneralItalic", "cmr10", "cmss10", "cmtt10"
+# px of the paper, of a letter, and from the paper's edge to scribbles.
+_SIDE, _HEIGHT, _MARGIN = 112, 64, 12
 
 
 @cache
 def non_digits(seed: int = 0) -> Ink:
-    """Letters, signs and scribbles of all kinds (n, 28, 28), brought to MNIST's look as drawings
-    are.
+    """Draw letters, signs and scribbles of all kinds, and bring them to MNIST's look.
+
+    Parameters
+    ----------
+    seed : int
+        Decides everything about them.
+
+    Returns
+    -------
+    array of shape (1500, 28, 28), uint8, read-only
+        First the letters and signs, then the scribbles.
     """
     rng = np.random.default_rng(seed)
     pictures = [_letter(rng) for _ in range(LETTERS)] + [_scribble(rng) for _ in range(SCRIBBLES)]
     images = np.stack([drawn_to_mnist(np.asarray(picture)) for picture in pictures])
-    images.setflags(write=False)  # whoever asks again gets the same array
+    images.setflags(write=False)  # every caller gets the same array
     return images
 
 
@@ -47,15 +53,12 @@ def _letter(rng: np.random.Generator) -> Image.Image:
     pen, middle = ImageDraw.Draw(image), (_SIDE / 2, _SIDE / 2)
     font, weight = ImageFont.truetype(path, _HEIGHT), int(rng.integers(4))
     pen.text(middle, str(rng.choice(list(CHARACTERS))), 255, font, anchor="mm", stroke_width=weight)
-    angle, slant, width = (
-        np.deg2rad(rng.uniform(-12, 12)),
-        rng.uniform(-0.25, 0.25),
-        rng.uniform(0.7, 1.3),
-    )
+    angle = np.deg2rad(rng.uniform(-12, 12))
+    slant, width = rng.uniform(-0.25, 0.25), rng.uniform(0.7, 1.3)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ np.array([[1 / width, slant], [0, 1]])
-    shift = middle - matrix @ middle  # the centre stays where it is
-    terms = tuple(np.column_stack([matrix, shift]).ravel())
+    # The centre stays where it is.
+    terms = tuple(np.column_stack([matrix, middle - matrix @ middle]).ravel())
     return image.transform(image.size, Image.Transform.AFFINE, terms, Image.Resampling.BILINEAR)
 
 
@@ -65,22 +68,12 @@ def _scribble(rng: np.random.Generator) -> Image.Image:
     pen, width = ImageDraw.Draw(image), int(rng.integers(3, 10))
     kind = rng.choice(["long", "curved", "angular"])
     for _ in range(1 if kind == "long" else int(rng.integers(1, 4))):
-        points = rng.uniform(
-            _MARGIN,
-            _SIDE - _MARGIN,
-            (int(rng.integers(6, 15) if kind == "long" else rng.integers(4, 7)), 2),
-        )
+        count = int(rng.integers(6, 15) if kind == "long" else rng.integers(4, 7))
+        points = rng.uniform(_MARGIN, _SIDE - _MARGIN, (count, 2))
         if kind != "angular":
-            points = _curve(points)
+            curve = scipy.interpolate.make_interp_spline(np.linspace(0, 1, count), points)
+            points = curve(np.linspace(0, 1, 80))
         if rng.random() < 0.2:
             points = np.vstack([points, points[:1]])
         pen.line([(float(x), float(y)) for x, y in points], 255, width, joint="curve")
     return image
-
-
-def _curve(knots: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A smooth way through points (n, 2)."""
-    from scipy.interpolate import make_interp_spline
-
-    times = np.linspace(0, 1, len(knots))
-    return np.asarray(make_interp_spline(times, knots)(np.linspace(0, 1, 80)))

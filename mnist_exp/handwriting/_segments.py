@@ -1,60 +1,75 @@
 """Several digits in one picture: which ink belongs together, from left to right."""
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
+import scipy
 
-from mnist_exp.handwriting._drawing import Ink
+from mnist_exp.handwriting._ink import Ink, ink_box
 
-FRAGMENT = 0.45  # of the tallest part's height: what is lower is a bar, a dot or a broken-off end, no digit
+FRAGMENT = 0.45  # of the tallest part's height: what is lower is a bar, a dot or a broken-off end
 OVERLAP = 0.35  # of the narrower part's width: ink one above the other is one character
 SPECK = 0.004  # of all ink
 
-_Part = tuple[slice, slice, set[int]]  # rows and columns of a box, and the labels of the ink in it
+_Part = tuple[range, range, set[int]]  # rows and columns of a box, and the labels of the ink in it
 
 
 def split_digits(ink: Ink) -> list[Ink]:
-    """White ink on black (h, w) -> the ink of each digit in a box of its own, left to right; none
-    if it is blank.
+    """Cut ink into digits, from left to right.
+
+    Parts that overlap from side to side are one digit; a low part belongs to the nearest tall one.
+
+    Parameters
+    ----------
+    ink : array of shape (h, w), uint8
+        White ink on black.
+
+    Returns
+    -------
+    list of arrays, uint8
+        The ink of each digit in a box of its own; empty where there is no ink.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ink = np.zeros((60, 100), np.uint8)
+    >>> ink[10:50, 10:20] = ink[10:50, 60:75] = 255
+    >>> ink[5:8, 60:90] = 255  # a bar over the second
+    >>> [digit.shape for digit in split_digits(ink)]
+    [(40, 10), (45, 30)]
     """
-    labels, count = ndimage.label(ink > 0, np.ones((3, 3)))
-    if not count:
-        return []
-    weight = np.bincount(labels.ravel(), ink.ravel())
-    boxes = ndimage.find_objects(labels)
-    parts = [(*boxes[i], {i + 1}) for i in range(count) if weight[i + 1] > SPECK * weight[1:].sum()]
-    tallest = max(_length(part[0]) for part in parts)
-    digits = _stack([part for part in parts if _length(part[0]) >= FRAGMENT * tallest])
+    labels, _ = scipy.ndimage.label(ink > 0, np.ones((3, 3)))
+    weight = np.bincount(labels.ravel(), ink.ravel())[1:]
+    # Among a thousand dots none is a speck.
+    speck = min(SPECK * weight.sum(), weight.max(initial=0) - 1)
+    parts: list[_Part] = [
+        (range(rows.start, rows.stop), range(columns.start, columns.stop), {label})
+        for label, (rows, columns) in enumerate(scipy.ndimage.find_objects(labels), 1)
+        if weight[label - 1] > speck
+    ]
+    lowest = FRAGMENT * max((len(rows) for rows, _, _ in parts), default=0)
+    digits = _stack([part for part in parts if len(part[0]) >= lowest])
     for part in parts:
-        if _length(part[0]) < FRAGMENT * tallest:
+        if len(part[0]) < lowest:
             nearest = min(range(len(digits)), key=lambda i: _gap(digits[i], part))
             digits[nearest] = _joined(digits[nearest], part)
-    digits = _stack(digits)
-    return [
-        _cut(ink, labels, part)
-        for part in sorted(digits, key=lambda part: part[1].start + part[1].stop)
-    ]
+    from_left = sorted(_stack(digits), key=lambda part: part[1].start + part[1].stop)
+    alone = [np.where(np.isin(labels, list(inside)), ink, np.uint8(0)) for *_, inside in from_left]
+    return [digit[ink_box(digit)] for digit in alone]
 
 
 def _stack(parts: list[_Part]) -> list[_Part]:
     """Join what overlaps from side to side until nothing does."""
-    parts = sorted(parts, key=lambda part: part[1].start)
     done: list[_Part] = []
-    for part in parts:
+    for part in sorted(parts, key=lambda part: part[1].start):
         while done and _overlap(done[-1][1], part[1]) > OVERLAP * min(
-            _length(done[-1][1]), _length(part[1])
+            len(done[-1][1]), len(part[1])
         ):
             part = _joined(done.pop(), part)
         done.append(part)
     return done
 
 
-def _length(span: slice) -> int:
-    return int(span.stop - span.start)
-
-
-def _overlap(a: slice, b: slice) -> int:
-    return int(min(a.stop, b.stop) - max(a.start, b.start))
+def _overlap(a: range, b: range) -> int:
+    return min(a.stop, b.stop) - max(a.start, b.start)
 
 
 def _gap(a: _Part, b: _Part) -> float:
@@ -63,13 +78,6 @@ def _gap(a: _Part, b: _Part) -> float:
 
 def _joined(a: _Part, b: _Part) -> _Part:
     rows, columns = (
-        slice(min(x.start, y.start), max(x.stop, y.stop)) for x, y in zip(a[:2], b[:2], strict=True)
+        range(min(x.start, y.start), max(x.stop, y.stop)) for x, y in zip(a[:2], b[:2], strict=True)
     )
     return rows, columns, a[2] | b[2]
-
-
-def _cut(ink: Ink, labels: NDArray[np.int32], part: _Part) -> Ink:
-    rows, columns, mine = part
-    return np.asarray(
-        np.where(np.isin(labels[rows, columns], list(mine)), ink[rows, columns], 0), np.uint8
-    )

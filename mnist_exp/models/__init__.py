@@ -1,10 +1,11 @@
 """Models: fitting in stages, the pipeline that is stored, its file and its checks."""
 
 from mnist_exp.models._files import dump_model, load_model
-from mnist_exp.models._fitting import assemble, check_parameters, fit, in_blocks, predict
+from mnist_exp.models._fitting import OnStage, assemble, check_parameters, fit, in_blocks, predict
 from mnist_exp.models._random_features import RandomFeatures
 
 __all__ = [
+    "OnStage",
     "RandomFeatures",
     "assemble",
     "check_parameters",

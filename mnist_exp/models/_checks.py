@@ -1,12 +1,12 @@
-"""Whether a loaded model is safe to ask: what compiled code takes on trust, and a crafted file
-could get wrong.
+"""Whether a loaded model is safe to ask: what compiled code takes on trust in it.
 
 Type checks do not help here. Trees hold raw indices of nodes and features, support vector machines
-and neighbours counts and labels, that scikit-learn's C code follows without looking: out of range,
-they crash the process.
+and neighbours hold counts and labels, all of which scikit-learn's C code follows without looking:
+out of range, as a crafted file may have them, they crash the process.
 """
 
 from collections.abc import Iterator
+from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -20,32 +20,23 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm._base import BaseLibSVM
 from sklearn.tree._tree import Tree
 
-_ANY_WIDTH = 2**31  # at the top nobody has said yet how many columns there are
+_ANY_WIDTH = 2**31  # at the top the number of columns is not known yet
 
 
-class UnsoundError(ValueError):
+class ModelFileError(ValueError):
     """A part of a model that cannot have come from a fit."""
 
 
-def check_sound(model: Any) -> None:
-    """Raise UnsoundError if any part of a loaded model would lead compiled code out of its
-    arrays.
-    """
+def check_model(model: Any) -> None:
+    """Raise ModelFileError if a part of a model would lead compiled code out of its arrays."""
     for part, width in _parts(model, _ANY_WIDTH, set()):
-        if isinstance(part, Tree):
-            _check_tree(part, width)
-        elif isinstance(part, TreePredictor):
-            _check_boosted_tree(part, width)
-        elif isinstance(part, BaseLibSVM):
-            _check_support_vectors(part)
-        elif isinstance(part, NeighborsBase):
-            _check_neighbours(part)
+        _check(part, width)
 
 
 def _parts(part: Any, width: int, seen: set[int]) -> Iterator[tuple[Any, int]]:
     """Everything inside a model, with the fewest columns that an estimator around it promises.
 
-    The steps of a pipeline stand for themselves: what the first one is fed says nothing of the second.
+    The steps of a pipeline stand for themselves: the width of its input is that of the first.
     """
     if id(part) in seen:
         return
@@ -55,42 +46,48 @@ def _parts(part: Any, width: int, seen: set[int]) -> Iterator[tuple[Any, int]]:
     elif isinstance(part, BaseEstimator) and "n_features_in_" in vars(part):
         width = min(width, int(part.n_features_in_))
     yield part, width
-    if isinstance(part, dict):
-        inner = list(part.values())
+    if isinstance(part, np.ndarray):
+        inner = part.ravel().tolist() if part.dtype == object else []
     elif isinstance(part, list | tuple | set):
         inner = list(part)
-    elif isinstance(part, np.ndarray):
-        inner = part.ravel().tolist() if part.dtype == object else []
     else:
-        inner = list(getattr(part, "__dict__", {}).values())
+        inner = list((part if isinstance(part, dict) else getattr(part, "__dict__", {})).values())
     for value in inner:
         yield from _parts(value, width, seen)
 
 
-def _require(truth: Any, what: str) -> None:
+@singledispatch
+def _check(part: Any, width: int) -> None:
+    """Check a part of a model; most hold nothing that compiled code follows blindly."""
+
+
+def _require(truth: Any, otherwise: str) -> None:
     if not np.all(truth):
-        raise UnsoundError(what)
+        raise ModelFileError(otherwise)
 
 
+def _check_nodes(inner: Any, left: Any, right: Any, feature: Any, width: int) -> None:
+    """Check the inner nodes of a tree: they lead on, and ask for columns that there are."""
+    for children in (left, right):
+        leads_on = (children > np.arange(len(inner))) & (children < len(inner))
+        _require(leads_on[inner], "a tree whose nodes lead out of it or in circles")
+    _require(
+        ((feature >= 0) & (feature < width))[inner],
+        "a tree that asks for columns that are not there",
+    )
+
+
+@_check.register(Tree)
 def _check_tree(tree: Tree, width: int) -> None:
     _require(
         tree.node_count == tree.capacity > 0, "a tree with another number of nodes than it says"
     )
     _require(tree.n_outputs == 1, "a tree with several outputs")
-    inner = tree.children_left != -1
-    here = np.arange(tree.node_count)[inner]
-    for children in (tree.children_left[inner], tree.children_right[inner]):
-        _require(
-            (children > here) & (children < tree.node_count),
-            "a tree whose nodes lead out of it or in circles",
-        )
-    feature = tree.feature[inner]
-    _require(
-        (feature >= 0) & (feature < min(tree.n_features, width)),
-        "a tree that asks for columns that are not there",
-    )
+    left, right = tree.children_left, tree.children_right
+    _check_nodes(left != -1, left, right, tree.feature, min(tree.n_features, width))
 
 
+@_check.register(TreePredictor)
 def _check_boosted_tree(tree: TreePredictor, width: int) -> None:
     nodes: NDArray[Any] = tree.nodes
     _require(
@@ -98,29 +95,21 @@ def _check_boosted_tree(tree: TreePredictor, width: int) -> None:
         "a tree of unknown make",
     )
     inner = nodes["is_leaf"] == 0
-    here = np.arange(len(nodes))[inner]
-    for side in ("left", "right"):
-        children = nodes[side][inner]
-        _require(
-            (children > here) & (children < len(nodes)),
-            "a tree whose nodes lead out of it or in circles",
-        )
-    feature = nodes["feature_idx"][inner]
-    _require((feature >= 0) & (feature < width), "a tree that asks for columns that are not there")
+    _check_nodes(inner, nodes["left"], nodes["right"], nodes["feature_idx"], width)
     _require(
         nodes["is_categorical"] == 0, "a tree that asks for categories, where features are numbers"
     )
 
 
-def _check_support_vectors(machine: BaseLibSVM) -> None:
+@_check.register(BaseLibSVM)
+def _check_support_vectors(machine: BaseLibSVM, width: int) -> None:
     _require(not machine._sparse, "support vectors in a sparse matrix")
-    counts, vectors = machine._n_support, machine.support_vectors_
+    counts, vectors = np.array(machine._n_support), machine.support_vectors_
     k, n = len(counts), len(vectors)
     pairs = max(1, k * (k - 1) // 2)
-    _require(np.array(counts) >= 0, "a negative number of support vectors")
+    _require(counts >= 0, "a negative number of support vectors")
     _require(
-        np.sum(counts) == n == len(machine.support_),
-        "another number of support vectors than it says",
+        counts.sum() == n == len(machine.support_), "another number of support vectors than it says"
     )
     _require(
         vectors.shape == (n, machine.n_features_in_),
@@ -131,16 +120,15 @@ def _check_support_vectors(machine: BaseLibSVM) -> None:
         "coefficients that do not fit the support vectors",
     )
     _require(machine._intercept_.shape == (pairs,), "intercepts that do not fit the classes")
-    for name in ("_probA", "_probB"):
-        _require(
-            getattr(machine, name).size in (0, pairs), "calibration that does not fit the classes"
-        )
+    _require(
+        np.isin([machine._probA.size, machine._probB.size], (0, pairs)),
+        "calibration that does not fit the classes",
+    )
 
 
-def _check_neighbours(model: NeighborsBase) -> None:
-    """Judge the rows and their labels, and build a search tree afresh: its inner indices are
-    nobody's to check.
-    """
+@_check.register(NeighborsBase)
+def _check_neighbours(model: NeighborsBase, width: int) -> None:
+    """Check rows and labels; a search tree hides its inner indices and is built afresh."""
     rows = model._fit_X
     _require(
         isinstance(rows, np.ndarray) and rows.ndim == 2, "neighbours that are no rows of numbers"

@@ -1,9 +1,8 @@
 """From features and an estimator to one pipeline, fitted once and asked in blocks of images.
 
-scikit-learn's threads swap the warning filters of the whole process around every task they do.
-Swaps of several threads at once trip over each other and may leave any filters behind, or none:
-hence `catch_warnings` around whatever starts such threads, which puts the filters back when these
-are done.
+scikit-learn's threads swap the warning filters of the whole process around every task. Swaps of
+several threads at once may leave any filters behind, or none: hence `catch_warnings` around
+whatever starts such threads, which restores the filters.
 """
 
 import warnings
@@ -20,29 +19,45 @@ from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.linear_model import SGDClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
+from sklearn.utils import gen_batches
 
 from mnist_exp.errors import UserError
 
+OnStage = Callable[[int, float], None]
 TREES = 10  # a stage of a forest, as an epoch is one of a network
 BLOCK = 500  # images a thread takes at a time: their HOG features fit the second-level cache
 
 
 def check_parameters(estimator: BaseEstimator, group: str) -> None:
-    """Let scikit-learn judge the parameters before any data is loaded; raises UserError with its
-    own sentence.
+    """Let scikit-learn judge the parameters of an estimator before any data is loaded.
+
+    Parameters
+    ----------
+    estimator
+        An estimator, or a pipeline, whose steps are judged.
+    group
+        Where its parameters are set, for the message: `model` or `features`.
+
+    Raises
+    ------
+    UserError
+        With scikit-learn's own sentence.
+
+    Examples
+    --------
+    >>> from sklearn.decomposition import PCA
+    >>> check_parameters(PCA(n_components=-1), "features")
+    Traceback (most recent call last):
+    mnist_exp.errors.UserError: features: The 'n_components' parameter of PCA must be an int ...
     """
-    steps = (
-        [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
-    )
+    steps = estimator.named_steps.values() if isinstance(estimator, Pipeline) else [estimator]
     for step in steps:
-        if not hasattr(
-            step, "_parameter_constraints"
-        ):  # scikit-learn's own estimators declare them
-            continue
-        try:
-            step._validate_params()
-        except ValueError as error:
-            raise UserError(f"{group}: {error}") from error
+        # scikit-learn's own estimators declare their constraints, others may not.
+        if hasattr(step, "_parameter_constraints"):
+            try:
+                step._validate_params()
+            except ValueError as error:
+                raise UserError(f"{group}: {error}") from error
 
 
 def fit(
@@ -50,23 +65,41 @@ def fit(
     X: NDArray[np.floating],
     y: NDArray[np.int64],
     advance: Callable[[float], None],
-    report: Callable[[int, float], None] | None = None,
+    on_stage: OnStage | None = None,
 ) -> None:
-    """Fit, telling `advance` the share that is done where the estimator can be grown in stages.
+    """Fit in place, in stages where the estimator can be grown.
 
     A forest grown by warm start is, tree for tree, the forest fitted at once: each tree has a seed
-    of its own. `report`, which may raise, gets the number of stages done (1, 2, 4, 8 ...: epochs,
-    or tens of trees) and their share; for its sake models that learn in epochs are fitted epoch by
-    epoch, which shows them the images in another random order than `fit` does.
+    of its own. Models that learn in epochs are fitted epoch by epoch for the sake of `on_stage`
+    only, since that shows them the images in another random order than `fit` does.
+
+    Parameters
+    ----------
+    estimator
+        A classifier.
+    X, y
+        Features (n, d) and labels (n,).
+    advance
+        Called with the share that is done (0..1).
+    on_stage
+        Called with the number of stages done (1, 2, 4, 8 ...: epochs, or tens of trees) and their
+        share; may raise to end the fit.
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> forest = RandomForestClassifier(30, random_state=0)
+    >>> X, y = np.eye(20, dtype=np.float32), np.arange(20) % 2
+    >>> fit(forest, X, y, advance=lambda share: None, on_stage=lambda n, share: print(n, share))
+    1 0.3333333333333333
+    2 0.6666666666666666
+    >>> len(forest.estimators_)
+    30
     """
-    if (
-        hasattr(estimator, "n_estimators")
-        and hasattr(estimator, "warm_start")
-        and not estimator.warm_start
-    ):
-        _grow(estimator, X, y, advance, report)
-    elif report is not None and _in_epochs(estimator):
-        _learn(estimator, X, y, advance, report)
+    if hasattr(estimator, "n_estimators") and not getattr(estimator, "warm_start", True):
+        _grow(estimator, X, y, advance, on_stage)
+    elif on_stage is not None and _learns_in_epochs(estimator):
+        _learn(estimator, X, y, advance, on_stage)
     else:
         with warnings.catch_warnings():
             estimator.fit(X, y)
@@ -77,49 +110,33 @@ def _grow(
     X: NDArray[np.floating],
     y: NDArray[np.int64],
     advance: Callable[[float], None],
-    report: Callable[[int, float], None] | None,
+    on_stage: OnStage | None,
 ) -> None:
-    total = estimator.n_estimators
-    step = max(1, round(total / 10 / (estimator.n_jobs or 1))) * (
-        estimator.n_jobs or 1
-    )  # whole rounds of the threads
-    stages = (
-        range(step, total, step)
-        if report is None
-        else [TREES * stage for stage in _doubling(total / TREES)]
-    )
+    total, n_jobs = estimator.n_estimators, getattr(estimator, "n_jobs", None) or 1
+    step = max(1, round(total / 10 / n_jobs)) * n_jobs  # whole rounds of the threads
+    judged = [TREES * stage for stage in _doubling(total / TREES)]
     estimator.set_params(warm_start=True)
-    for n_estimators in [*stages, total]:
+    for n_estimators in [*(range(step, total, step) if on_stage is None else judged), total]:
         with warnings.catch_warnings():
             estimator.set_params(n_estimators=n_estimators).fit(X, y)
         advance(n_estimators / total)
-        if report is not None and n_estimators < total:
-            report(n_estimators // TREES, n_estimators / total)
+        if on_stage is not None and n_estimators < total:
+            on_stage(n_estimators // TREES, n_estimators / total)
     estimator.set_params(warm_start=False)
 
 
 def _doubling(end: float) -> list[int]:
-    """1, 2, 4, 8 ...
-
-    below `end`: judging a model at these costs no more than judging it twice at the end.
-    """
+    """1, 2, 4, 8 ... below `end`: judging a model there costs no more than twice at the end."""
     return list(takewhile(lambda stage: stage < end, (2**i for i in count())))
 
 
-def _in_epochs(estimator: Any) -> bool:
-    """Whether epoch after epoch comes to the same as `fit`: a fixed number of epochs, no data held
-    back.
-    """
+def _learns_in_epochs(estimator: Any) -> bool:
+    """Whether epoch after epoch comes to the same as `fit`: as many as given, no data held out."""
+    if not isinstance(estimator, SGDClassifier | MLPClassifier) or estimator.early_stopping:
+        return False
     if isinstance(estimator, SGDClassifier):
-        return (
-            estimator.tol is None
-            and not estimator.early_stopping
-            and estimator.class_weight != "balanced"
-        )
-    if isinstance(estimator, MLPClassifier):
-        patient = estimator.n_iter_no_change >= estimator.max_iter
-        return patient and not estimator.early_stopping and estimator.solver != "lbfgs"
-    return False
+        return estimator.tol is None and estimator.class_weight != "balanced"
+    return bool(estimator.solver != "lbfgs" and estimator.n_iter_no_change >= estimator.max_iter)
 
 
 def _learn(
@@ -127,27 +144,45 @@ def _learn(
     X: NDArray[np.floating],
     y: NDArray[np.int64],
     advance: Callable[[float], None],
-    report: Callable[[int, float], None],
+    on_stage: OnStage,
 ) -> None:
-    seed, classes = estimator.random_state, np.unique(y)
-    stages = _doubling(estimator.max_iter)
+    seed, classes, total = estimator.random_state, np.unique(y), estimator.max_iter
+    stages = _doubling(total)
     estimator.set_params(random_state=np.random.RandomState(seed))  # a new order in each epoch
-    for epoch in range(1, estimator.max_iter + 1):
+    for epoch in range(1, total + 1):
         with config_context(assume_finite=epoch > 1), warnings.catch_warnings():
             estimator.partial_fit(X, y, classes=classes)
-        advance(epoch / estimator.max_iter)
+        advance(epoch / total)
         if epoch in stages:
-            report(epoch, epoch / estimator.max_iter)
+            on_stage(epoch, epoch / total)
     estimator.set_params(random_state=seed)
 
 
 def assemble(features: BaseEstimator, estimator: BaseEstimator) -> Pipeline:
-    """Join fitted parts into the pipeline that is stored and served: raw uint8 images in, one
-    thread.
+    """Join fitted parts into the pipeline that is stored and served.
 
-    `n_jobs` describes the machine that trained, not the model; a forest that adds up its trees from
-    several threads rounds differently from call to call, so threads share out images instead
-    (`predict`).
+    Parameters
+    ----------
+    features, estimator
+        A fitted transformer of images, and a classifier fitted on what it makes of them. Their
+        `n_jobs` become 1: it describes the machine that trained, not the model, and a forest that
+        adds up its trees from several threads rounds differently from call to call. Threads share
+        out images instead (`predict`).
+
+    Returns
+    -------
+    Pipeline
+        Takes raw uint8 images (n, h, w).
+
+    Examples
+    --------
+    >>> from mnist_exp.features import Pixels
+    >>> from sklearn.linear_model import SGDClassifier
+    >>> images, labels = np.zeros((4, 8, 8), np.uint8), np.array([0, 1, 0, 1])
+    >>> features = Pixels().fit(images)
+    >>> estimator = SGDClassifier(random_state=0).fit(features.transform(images), labels)
+    >>> assemble(features, estimator).predict(images).shape
+    (4,)
     """
     pipeline = Pipeline([("features", features), ("model", estimator)])
     pipeline.set_params(**{name: 1 for name in pipeline.get_params() if name.endswith("__n_jobs")})
@@ -157,56 +192,85 @@ def assemble(features: BaseEstimator, estimator: BaseEstimator) -> Pipeline:
 def predict(
     pipeline: Any, images: NDArray[Any], n_jobs: int = 1
 ) -> tuple[NDArray[np.int64], NDArray[np.floating] | None, NDArray[np.floating] | None]:
-    """Predictions (n,), and probabilities or else decision scores (n, k), of images (n, h, w), or
-    whatever it is fed.
+    """Classify images.
 
-    The prediction is the largest probability or score. Blocks have a fixed size, so that neither
-    the number of threads nor the batch a picture comes in changes a bit of the answer.
+    They are shared out in blocks of a fixed size, so that neither the number of threads nor the
+    batch that an image comes in changes a bit of the answer.
+
+    Parameters
+    ----------
+    pipeline
+        A fitted pipeline or estimator.
+    images
+        Images (n, h, w), or whatever else it takes, by rows.
+    n_jobs
+        Number of threads.
+
+    Returns
+    -------
+    prediction, probability, score
+        The class (n,) of the largest probability or score; float (n, classes) probabilities, or
+        None; decision scores of the same shape where there are no probabilities, or None.
+
+    Examples
+    --------
+    >>> from sklearn.dummy import DummyClassifier
+    >>> model = DummyClassifier(strategy="prior").fit([[0], [0], [0]], [3, 5, 5])
+    >>> prediction, probability, score = predict(model, np.zeros((2, 1)))
+    >>> prediction.tolist(), probability.round(2).tolist(), score
+    ([5, 5], [[0.33, 0.67], [0.33, 0.67]], None)
     """
-    method = next(
-        (name for name in ("predict_proba", "decision_function") if hasattr(pipeline, name)),
-        "predict",
-    )
-    answer = in_blocks(_asking(pipeline, method), images, n_jobs)
-    if method == "predict":
-        return answer, None, None
+    methods = [name for name in ("predict_proba", "decision_function") if hasattr(pipeline, name)]
+    if not methods:
+        return in_blocks(pipeline.predict, images, n_jobs), None, None
+    answer = in_blocks(_for_threads(pipeline, methods[0]), images, n_jobs)
     if answer.ndim == 1:  # two classes: the score of the second against the first
         answer = np.column_stack([-answer, answer])
     prediction = pipeline.classes_[answer.argmax(axis=1)]
-    return (prediction, answer, None) if method == "predict_proba" else (prediction, None, answer)
+    is_probability = methods[0] == "predict_proba"
+    return (prediction, answer, None) if is_probability else (prediction, None, answer)
 
 
-def _asking(model: Any, method: str) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """The method of a pipeline or an estimator, for use on threads.
+def _for_threads(model: Any, method: str) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Return a method of a pipeline or an estimator that several threads may call at once.
 
     A forest's own swaps the warning filters, even with one thread, and warns when it meets those of
-    another.
+    another: its trees are asked here, and added up in the order in which one thread does it.
     """
-    features, estimator = (model[:-1], model[-1]) if isinstance(model, Pipeline) else (None, model)
-    if not isinstance(estimator, RandomForestClassifier | ExtraTreesClassifier):
+    features, forest = (model[:-1], model[-1]) if isinstance(model, Pipeline) else (None, model)
+    if not isinstance(forest, RandomForestClassifier | ExtraTreesClassifier):
         return getattr(model, method)  # type: ignore[no-any-return]
-    return lambda inputs: _votes(
-        estimator, inputs if features is None else features.transform(inputs)
-    )
 
+    def mean_probability(inputs: NDArray[Any]) -> NDArray[np.float64]:
+        X = np.ascontiguousarray(features.transform(inputs) if features else inputs, np.float32)
+        votes = sum(tree.predict_proba(X, check_input=False) for tree in forest.estimators_)
+        return np.asarray(votes / len(forest))
 
-def _votes(forest: Any, X: NDArray[Any]) -> NDArray[np.float64]:
-    """The mean probabilities (n, k) of the trees, added up in the order in which one thread of the
-    forest does it.
-    """
-    X = np.ascontiguousarray(X, np.float32)
-    return np.asarray(
-        sum(tree.predict_proba(X, check_input=False) for tree in forest.estimators_) / len(forest)
-    )
+    return mean_probability
 
 
 def in_blocks(
     function: Callable[[NDArray[Any]], NDArray[Any]], inputs: NDArray[Any], n_jobs: int
 ) -> NDArray[Any]:
-    """Join what a function returns of blocks of `BLOCK` inputs, shared out among threads."""
-    blocks = [inputs[start : start + BLOCK] for start in range(0, len(inputs), BLOCK)]
+    """Join what a function returns of blocks of inputs.
+
+    Parameters
+    ----------
+    function
+        Takes some inputs, returns a row for each.
+    inputs
+        One or more, by rows; a block has 500.
+    n_jobs
+        Number of threads.
+
+    Examples
+    --------
+    >>> in_blocks(lambda block: block * 2, np.arange(1200), n_jobs=2)[-1]
+    np.int64(2398)
+    """
+    blocks = [inputs[rows] for rows in gen_batches(len(inputs), BLOCK)]
     with warnings.catch_warnings():
-        if len(blocks) == 1:  # a picture that somebody draws should not wait for a pool of threads
+        if len(blocks) == 1:  # a single drawing should not wait for a pool of threads
             return function(blocks[0])
         answers = Parallel(n_jobs=n_jobs, backend="threading")(
             delayed(function)(block) for block in blocks

@@ -1,5 +1,6 @@
-"""Work on images in blocks that fit a core's cache, on threads: numpy's loops leave the interpreter
-to the others.
+"""Work on images in blocks that fit a core's cache, on threads.
+
+numpy's loops release the interpreter, so the threads work side by side.
 """
 
 from collections.abc import Callable
@@ -26,26 +27,39 @@ class Scratch:
     def __call__(
         self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32
     ) -> NDArray[Any]:
-        """Return the array of that name, which holds what was last left in it; it is zero at
-        first.
-        """
-        array = self._arrays.get(name)
-        size = int(np.prod(shape))
+        """Return the array of that name: zeros at first, then what was last left in it."""
+        array, size = self._arrays.get(name), int(np.prod(shape))
         if array is None or array.size < size:
             array = self._arrays[name] = np.zeros(size, dtype)
         return array[:size].reshape(shape)
 
 
 def block_size(height: int, width: int) -> int:
-    """Return how many images make one block; it depends on their size only, so that results depend
-    on nothing else.
-    """
+    """Return how many images make one block: by their size alone, since results depend on it."""
     return max(1, BLOCK_PIXELS // (height * width))
 
 
 def run_blocks(work: Callable[[slice, Scratch], None], n: int, size: int, n_jobs: int) -> None:
-    """Call `work(block, scratch)` for every `size` of `n` items on `n_jobs` threads; it writes its
-    block in place.
+    """Share out `n` items, `size` at a time, among `n_jobs` threads.
+
+    Parameters
+    ----------
+    work
+        Called as `work(block, scratch)`; writes what it makes of the items `block` where the
+        caller wants it.
+    n, size
+        How many items there are, and how many one call takes.
+    n_jobs
+        Number of threads.
+
+    Examples
+    --------
+    >>> squares = np.zeros(5)
+    >>> def work(block, scratch):
+    ...     squares[block] = np.arange(5)[block] ** 2
+    >>> run_blocks(work, 5, 2, n_jobs=2)
+    >>> squares.tolist()
+    [0.0, 1.0, 4.0, 9.0, 16.0]
     """
     blocks = iter([slice(start, min(start + size, n)) for start in range(0, n, size)])
 
@@ -58,25 +72,20 @@ def run_blocks(work: Callable[[slice, Scratch], None], n: int, size: int, n_jobs
         drain()
         return
     with ThreadPoolExecutor(n_jobs) as pool:
-        threads = [pool.submit(drain) for _ in range(n_jobs)]
         try:
-            for thread in threads:
-                thread.result()
+            list(pool.map(lambda _: drain(), range(n_jobs)))
         finally:
-            for _ in blocks:  # after an error or Ctrl-C the other threads find nothing left to do
-                pass
+            list(blocks)  # after an error or Ctrl-C the other threads find nothing left to do
 
 
 def bilinear(images: NDArray[Any], rows: Float32, cols: Float32, scratch: Scratch) -> Float32:
-    """Return images (n, h, w) as they are at the places `rows`, `cols` (n, h, w), 0 outside;
-    overwrites the places.
+    """Return images (n, h, w) at the places `rows`, `cols` (n, h, w), 0 outside.
+
+    The places are overwritten.
     """
     n, height, width = images.shape
-    frame = (
-        n,
-        height + 3,
-        width + 3,
-    )  # one pixel before and two after, so that any place has four neighbours
+    # One pixel before and two after, so that any place has four neighbours.
+    frame = (n, height + 3, width + 3)
     framed = scratch("frame", frame)
     framed[:, 1:-2, 1:-2] = images
     whole_rows, whole_cols = (
@@ -96,9 +105,8 @@ def bilinear(images: NDArray[Any], rows: Float32, cols: Float32, scratch: Scratc
     ]
     for neighbour, step in zip(neighbours, (0, 1, frame[2] - 1, 1), strict=True):
         index += step
-        np.take(
-            framed, index, out=neighbour, mode="clip"
-        )  # none is out of range, but the mode "raise" would copy
+        # None is out of range, but the mode "raise" would copy.
+        np.take(framed, index, out=neighbour, mode="clip")
     top, top_right, bottom, bottom_right = neighbours
     blend(top, top_right, cols)
     blend(bottom, bottom_right, cols)

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -14,35 +13,38 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 log = logging.getLogger(__name__)
 
 
-def stderr_console() -> Console:
-    """The console on stderr, since stdout carries the run's folder alone; one for all bars, so that
-    they nest.
-    """
-    return _console(sys.stderr)
-
-
 @functools.cache
-def _console(stream: TextIO) -> Console:
-    return Console(file=stream)
+def stderr_console() -> Console:
+    """The one console for all bars, so that they nest; stdout carries the run's folder alone."""
+    return Console(stderr=True)
 
 
 class LogFile(logging.FileHandler):
-    """A run's log; a line that cannot be written fails the run, where logging would print a
-    traceback and go on.
+    """A run's log: a line that cannot be written fails the run.
+
+    `logging` would print a traceback and go on.
     """
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
         """Hand on the error that is being handled."""
-        del record
-        _, error, _ = sys.exc_info()
+        error = sys.exception()
         if isinstance(error, OSError):
             raise OSError(error.errno, error.strerror, self.baseFilename) from error
         raise
 
 
 class Stages:
-    """Times the stages of a run; each shows a bar while it lasts, if stderr is a terminal, and
-    leaves a log line.
+    """Times the stages of a run.
+
+    On a terminal a stage shows a bar while it lasts; it leaves a line in the log.
+
+    Examples
+    --------
+    >>> stages = Stages(bars=False)
+    >>> with stages("fit", "10 trees") as advance:
+    ...     advance(0.5)
+    >>> list(stages.seconds)
+    ['fit']
     """
 
     def __init__(self, bars: bool = True) -> None:
@@ -51,18 +53,13 @@ class Stages:
 
     @contextmanager
     def __call__(self, name: str, note: str = "") -> Iterator[Callable[[float], None]]:
-        """Time a stage; the value yielded takes the share that is done (0..1), where the work can
-        tell.
-        """
+        """Time a stage; yields a function that takes the share that is done (0..1), if known."""
         started = time.perf_counter()
-        columns = (
+        with Progress(
             TextColumn("{task.description:<10}"),
             BarColumn(),
             TextColumn(note),
             TimeElapsedColumn(),
-        )
-        with Progress(
-            *columns,
             console=stderr_console(),
             transient=True,
             disable=not (self._bars and sys.stderr.isatty()),
@@ -75,9 +72,7 @@ class Stages:
 
 @contextmanager
 def progress_bar(what: str, after_s: float = 1.0) -> Iterator[Callable[[int, int], None]]:
-    """Yield `show(done, total)`, which draws only on a terminal, and nothing in the first `after_s`
-    seconds.
-    """
+    """Yield `show(done, total)`, which draws on a terminal once `after_s` seconds have passed."""
     started = time.monotonic()
     bar = Progress(console=stderr_console(), transient=True, disable=not sys.stderr.isatty())
     task = bar.add_task(what, total=None)

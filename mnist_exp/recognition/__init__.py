@@ -1,7 +1,7 @@
 """A run's model reading pictures: what it says, and whether to believe it."""
 
 from mnist_exp.recognition._novelty import Neighbours
-from mnist_exp.recognition._reader import BLANK, STRANGE, Answer, Reader
+from mnist_exp.recognition._reader import BLANK, STRANGE, Answer, Reader, load_reader
 
 __all__ = [
     "BLANK",
@@ -9,4 +9,5 @@ __all__ = [
     "Answer",
     "Neighbours",
     "Reader",
+    "load_reader",
 ]

@@ -1,5 +1,4 @@
-"""How a picture compares with the training images: which are nearest, and whether it is like any of
-its class at all.
+"""How a picture compares with the training images: the nearest, and whether it is like them.
 
 A model gives everything a class. What tells a letter from a digit is its distance to the nearest
 training image of the class that the model named, in principal components of HOG, with what the
@@ -10,14 +9,14 @@ fonts, at 1.5 % of real digits refused: this refuses 76 %, the distance to the c
 the 115 letters, signs, scribbles and shapes of scripts/benchmark_drawing.py: 95 % and 80 %.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.decomposition import PCA
 
 from mnist_exp.data import Images, Labels, Split
 from mnist_exp.evaluation import nearest
@@ -25,13 +24,11 @@ from mnist_exp.features import Hog, Pixels
 from mnist_exp.handwriting import SIDE, Ink, drawn_to_mnist, non_digits, resized
 
 MAX_IMAGES, MAX_HELD_OUT = 20_000, 2_000  # three times as many refuse no more letters
+MAX_FOR_AXES = 8_000  # images that the principal components are computed from
 COMPONENTS = 150
-CONTRAST = 0.7  # exponent of the distance to strangers; 0.5 refuses two in a hundred letters less
-REFUSED = (
-    1.5,
-    0.3,
-)  # per cent of real images: of one alone, and of one in a row, whose neighbours speak for it
-_SMALLEST = 8  # pixels a side that HOG needs
+CONTRAST = 0.7  # exponent of the distance to non-digits; 0.5 refuses two in a hundred letters less
+# Per cent of real images: of one alone, and of one in a row, whose neighbours speak for it.
+REFUSED = 1.5, 0.3
 
 
 @dataclass(frozen=True)
@@ -39,110 +36,149 @@ class Look:
     """What the nearest training images say of one picture."""
 
     nearest: NDArray[np.intp]  # positions of the nearest images, the nearest first
-    strangeness: tuple[
-        float, float
-    ]  # distance to its class over its limit, alone and in a row: 1 is just refused
+    # Distance to its class over the limit, alone and in a row: 1 is just refused.
+    strangeness: tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """A sample of the training images, with what is needed to find those nearest to a picture."""
+    """A sample of the training images, and what finds those nearest to a picture.
 
-    images: Images  # (n, h, w)
-    labels: Labels  # (n,)
-    mean: NDArray[np.float32]  # (d,)
-    axes: NDArray[np.float32]  # (components, d)
-    codes: NDArray[np.float16]  # (n, components)
-    strangers: NDArray[
-        np.float16
-    ]  # (m, components) of what is no digit; none where the classes are other ones
-    limits: NDArray[np.float64]  # (2,), of the strangeness
+    Attributes
+    ----------
+    images : array of shape (n, h, w), uint8
+    labels : array of shape (n,), int64
+    mean : array of shape (d,), float32
+        Of the images' features.
+    axes : array of shape (k, d), float32
+        Principal components of the features.
+    codes : array of shape (n, k), float16
+        The images in these components.
+    non_digits : array of shape (m, k), float16
+        Letters and scribbles likewise; none where the classes are not the digits.
+    limits : array of shape (2,), float64
+        Of the strangeness of a picture alone, and in a row.
+
+    Examples
+    --------
+    >>> from mnist_exp.data import digits, load
+    >>> data = load(digits(), train_size=200, test_size=50)
+    >>> index = Neighbours.of(data.train, strokes=False, digits=False)
+    >>> look = index.look(data.test.images[0], int(data.test.labels[0]))
+    >>> data.test.labels[0], index.labels[look.nearest]
+    (np.int64(4), array([4, 4, 4, 4, 4, 4, 4, 4, 4, 4]))
+    """
+
+    images: Images
+    labels: Labels
+    mean: NDArray[np.float32]
+    axes: NDArray[np.float32]
+    codes: NDArray[np.float16]
+    non_digits: NDArray[np.float16]
+    limits: NDArray[np.float64]
 
     def __post_init__(self) -> None:
         """Raise ValueError where the arrays do not fit together, as in a file from elsewhere."""
-        n, d = len(self.images), len(self.mean)
-        shapes = (
-            self.images.shape[1:],
-            self.labels.shape,
-            self.axes.shape[1:],
-            self.codes.shape,
-            self.limits.shape,
-        )
-        fit = (
-            shapes[1:] == ((n,), (d,), (n, len(self.axes)), (2,))
-            and self.strangers.shape[1:] == self.codes.shape[1:]
-        )
-        if len(shapes[0]) != 2 or not fit or not n:
+        n, k, d = len(self.images), len(self.axes), len(self.mean)
+        arrays = list(self.arrays().values())
+        shapes = [array.shape for array in arrays[1:]]
+        fitting = [(n,), (d,), (k, d), (n, k), (len(self.non_digits), k), (2,)]
+        if shapes != fitting or self.images.ndim != 3:
             raise ValueError("its arrays do not fit together")
-        numbers = self.mean, self.axes, self.codes, self.strangers
-        if (
-            self.images.dtype != np.uint8
-            or self.labels.dtype.kind != "i"
-            or any(a.dtype.kind != "f" for a in numbers)
-        ):
-            raise ValueError("its arrays are of other types")
-        if self.labels.min() < 0 or not (self.limits > 0).all():
-            raise ValueError("its labels or limits are impossible")
+        kinds = "".join(array.dtype.kind for array in arrays[1:])
+        is_of_types = n and self.images.dtype == np.uint8 and kinds == "ifffff"
+        if not is_of_types or self.labels.min() < 0 or not (self.limits > 0).all():
+            raise ValueError("its arrays are empty, or their types or values are impossible")
         if _features(self.images[:1]).shape[1] != d:
             raise ValueError("its features are those of another version")
 
     @classmethod
     def of(cls, train: Split, strokes: bool, digits: bool, seed: int = 0) -> "Neighbours":
-        """Sample a training split, and set the limits by images of it that are left out of the
-        sample.
+        """Sample a training split; images that are left out of the sample set the limits.
 
-        `strokes` says that the images are drawn with a pen, so that those that set the limits can
-        be redrawn, and `digits` that no letter is among them.
+        Parameters
+        ----------
+        train : Split
+            What the model was trained on.
+        strokes : bool
+            Whether the images are drawn with a pen, so that those that set the limits can be
+            redrawn.
+        digits : bool
+            Whether the classes are the digits, so that no letter is among them.
+        seed : int
+            Of the sample.
+
+        Returns
+        -------
+        Neighbours
+            Of at most 20,000 images.
         """
+        from sklearn.decomposition import PCA
+
         order = np.random.default_rng(seed).permutation(len(train))
         held_out = np.sort(order[: min(MAX_HELD_OUT, len(order) // 5)])
-        kept = np.sort(order[len(held_out) : len(held_out) + MAX_IMAGES])
-        images = train.images[kept]
+        sample = np.sort(order[len(held_out) : len(held_out) + MAX_IMAGES])
+        images = train.images[sample]
         features = _features(images)
-        found = PCA(min(COMPONENTS, *features.shape), svd_solver="covariance_eigh").fit(
-            features[:: 1 + len(kept) // 8000]
-        )
-        mean, axes = found.mean_.astype(np.float32), found.components_.astype(np.float32)
-        codes = ((features - mean) @ axes.T).astype(np.float16)
+        pca = PCA(min(COMPONENTS, *features.shape), svd_solver="covariance_eigh")
+        pca.fit(features[:: 1 + len(sample) // MAX_FOR_AXES])
+        mean, axes = pca.mean_.astype(np.float32), pca.components_.astype(np.float32)
         foreign = _features(resized(non_digits(seed), images.shape[1:])) if digits else features[:0]
-        parts = (
-            images,
-            train.labels[kept],
-            mean,
-            axes,
-            codes,
-            ((foreign - mean) @ axes.T).astype(np.float16),
+        codes, foreign_codes = (
+            ((rows - mean) @ axes.T).astype(np.float16) for rows in (features, foreign)
         )
+        no_limits = np.full(2, np.inf)
+        index = cls(images, train.labels[sample], mean, axes, codes, foreign_codes, no_limits)
+        if not len(held_out):
+            return index
         others = train.images[held_out]
-        if strokes and len(held_out) and others.shape[1:] == (SIDE, SIDE):
+        if strokes and others.shape[1:] == (SIDE, SIDE):
             others = np.stack([_redrawn(image) for image in others])
-        found = cls(*parts, np.ones(2))._strangeness(others, train.labels[held_out])
-        return cls(
-            *parts,
-            np.percentile(found, np.subtract(100, REFUSED))
-            if len(held_out)
-            else np.full(2, np.inf),
-        )
+        strangeness = index._strangeness(others, train.labels[held_out])
+        return replace(index, limits=np.percentile(strangeness, np.subtract(100, REFUSED)))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "Neighbours":
+        """Build an index from what `arrays` returned; TypeError or ValueError if it does not fit.
+
+        Up to version 0.1.0 `non_digits` was called `strangers`.
+        """
+        renamed = {"strangers": "non_digits"}
+        return cls(**{renamed.get(name, name): array for name, array in arrays.items()})
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What to keep on disk."""
+        """Return what to keep on disk."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def look(self, image: Images, label: int, count: int = 10) -> Look:
-        """Compare one picture (h, w) that was given a class."""
+        """Compare one picture that was given a class with the sample.
+
+        Parameters
+        ----------
+        image : array of shape (h, w), uint8
+            The picture, as large as the training images.
+        label : int
+            Its class according to the model.
+        count : int
+            How many nearest images are wanted.
+
+        Returns
+        -------
+        Look
+            The nearest images of any class, and how strange the picture is for one of its class.
+        """
         codes, left_out = self._encode(image[None])
-        distances = self._lengths - 2 * (
-            self._rows @ codes[0]
-        )  # all but the length of the codes themselves
+        # All but the length of the codes themselves.
+        distances = self._lengths - 2 * (self._rows @ codes[0])
         order = np.argpartition(distances, min(count, len(distances) - 1))[:count]
-        own = distances[self.labels == label]
-        distance = own.min() + np.square(codes).sum() + left_out if own.size else np.full(1, np.inf)
-        (strange,) = self._against_strangers(distance, codes, left_out)
-        alone, in_row = (float(strange / limit) for limit in self.limits)
+        to_class = distances[self.labels == label].min(initial=np.inf)
+        distance = to_class + np.square(codes).sum() + left_out
+        strangeness = self._against_non_digits(distance, codes, left_out)
+        alone, in_row = (strangeness / self.limits).tolist()
         return Look(order[np.argsort(distances[order])], (alone, in_row))
 
     def rank(self, image: Images, others: Images) -> NDArray[np.intp]:
-        """Positions of other images (n, h, w), the most like a picture (h, w) first."""
+        """Return positions of images (n, h, w), the most like a picture (h, w) first."""
         code, codes = self._encode(image[None])[0], self._encode(others)[0]
         return np.argsort(np.square(codes - code).sum(1), kind="stable")
 
@@ -152,50 +188,42 @@ class Neighbours:
 
     @cached_property
     def _lengths(self) -> NDArray[np.float32]:
-        lengths: NDArray[np.float32] = np.square(self._rows).sum(1)
-        return lengths
+        return np.asarray(np.square(self._rows).sum(1))
 
     def _encode(self, images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Components (m, k) of images, and the squared length (m,) of what they leave out."""
-        centred: NDArray[np.float32] = _features(images) - self.mean
-        codes: NDArray[np.float32] = np.asarray(centred @ self.axes.T, np.float32)
+        centred = _features(images) - self.mean
+        codes = np.asarray(centred @ self.axes.T, np.float32)
         left_out = np.square(centred).sum(1) - np.square(codes).sum(1)
         return codes, np.maximum(left_out, np.float32(0))
 
     def _strangeness(self, images: Images, labels: Labels) -> NDArray[np.float64]:
-        """How far (m,) each image is from the nearest of its class; infinite where the sample has
-        none.
-        """
+        """How far (m,) images are from the nearest of their class; infinite where there is none."""
         codes, left_out = self._encode(images)
-        found = np.full(len(images), np.inf)
-        for label in np.unique(labels):
-            mine, rows = labels == label, self._rows[self.labels == label]
-            if len(rows):
-                found[mine] = nearest(codes[mine], rows, 1)[1][:, 0] + left_out[mine]
-        return self._against_strangers(found, codes, left_out)
+        distances = np.full(len(images), np.inf)
+        for label in np.intersect1d(labels, self.labels):
+            asked = labels == label
+            _, squared = nearest(codes[asked], self._rows[self.labels == label], 1)
+            distances[asked] = squared[:, 0] + left_out[asked]
+        return self._against_non_digits(distances, codes, left_out)
 
-    def _against_strangers(
+    def _against_non_digits(
         self, distances: NDArray[Any], codes: NDArray[np.float32], left_out: NDArray[np.float32]
     ) -> NDArray[np.float64]:
-        """Squared distances (m,) over a power of those to the nearest strangers, where there are
-        any.
-        """
-        if not len(self.strangers):
+        """Squared distances (m,) over a power of those to the nearest non-digits, if any."""
+        if not len(self.non_digits):
             return distances
-        away = nearest(codes, self.strangers, 1)[1][:, 0] + left_out
+        away = nearest(codes, self.non_digits, 1)[1][:, 0] + left_out
         return np.asarray(distances / np.maximum(away, 1e-6) ** CONTRAST, np.float64)
 
 
 def _redrawn(image: Ink) -> Ink:
-    """An image of strokes with the sharp edges of a pen, brought to MNIST's look as a drawing
-    is.
-    """
-    large = np.asarray(
-        Image.fromarray(image).resize((8 * SIDE, 8 * SIDE), Image.Resampling.BICUBIC)
-    )
-    return drawn_to_mnist(np.where(large > 127, 255, 0).astype(np.uint8))
+    """Give an image of strokes the sharp edges of a pen, and MNIST's look as a drawing gets it."""
+    large = Image.fromarray(image).resize((8 * SIDE, 8 * SIDE), Image.Resampling.BICUBIC)
+    return drawn_to_mnist(np.where(np.asarray(large) > 127, np.uint8(255), np.uint8(0)))
 
 
 def _features(images: Images) -> NDArray[np.float32]:
-    extract = Hog(deskew=False, n_jobs=-1) if min(images.shape[1:]) >= _SMALLEST else Pixels()
+    # HOG needs 8 pixels a side.
+    extract = Hog(deskew=False, n_jobs=-1) if min(images.shape[1:]) >= 8 else Pixels()
     return np.asarray(extract.fit_transform(images), np.float32)

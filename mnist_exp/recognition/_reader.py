@@ -1,11 +1,10 @@
-"""From a picture to an answer: split into digits, brought to MNIST's look, read by a run's model,
-doubted.
-"""
+"""From a picture to an answer: cut into digits, brought to MNIST's look, read, and doubted."""
 
 import logging
 import threading
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,194 +18,255 @@ from mnist_exp.handwriting import (
     Ink,
     as_prepared,
     drawn_to_mnist,
+    ink_box,
     photo_to_ink,
     resized,
     split_digits,
 )
 from mnist_exp.recognition._novelty import Look, Neighbours
-from mnist_exp.runs import Run
+from mnist_exp.runs import Run, open_run
 
 log = logging.getLogger(__name__)
 
 MAX_DIGITS = 20  # more pieces than that are no number but a picture of something
 LOWEST = 10  # px of 20 that the lowest digits are high; a bar that lies is lower
-FULLEST, BROAD = (
-    0.64,
-    12,
-)  # share of its box that the ink of a broad digit fills at most: a blot fills more
+BROAD = 12  # px that a digit is high and wide to count as a broad one
+FULLEST = 0.64  # share of its box that the ink of a broad digit fills; a blot fills more
+LARGEST = 1024  # px a side of the images that a model may ask for
 BLANK, STRANGE = "blank", "not a digit"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What was read: `label` is None for what is blank or unlike what the model knows, and `reason`
-    says which.
+    """What was read in one picture.
+
+    Attributes
+    ----------
+    label : str or None
+        The class, or the classes of a row of digits; None if the picture is blank or unlike what
+        the model knows.
+    reason : str or None
+        Why there is no label.
+    probabilities, scores : dict or None
+        Of each class: probabilities where the model has them, otherwise its margins.
+    guess : int or None
+        The model's class, also where it is not believed.
+    image : array of shape (h, w), uint8, or None
+        What the model saw.
+    look : Look or None
+        What the nearest training images say.
+    digits : list of Answer
+        From left to right, where there are several.
+
+    Examples
+    --------
+    >>> Answer("7", probabilities={"1": 0.02, "7": 0.98}).as_json("seven.png")["label"]
+    '7'
     """
 
     label: str | None
     reason: str | None = None
     probabilities: dict[str, float] | None = None
-    scores: dict[str, float] | None = None  # margins, where the model has no probabilities
-    guess: int | None = None  # the model's class, also where it is not believed
-    image: Ink | None = None  # (h, w) as the model saw it
+    scores: dict[str, float] | None = None
+    guess: int | None = None
+    image: Ink | None = None
     look: Look | None = None
-    digits: list["Answer"] = field(default_factory=list)  # left to right, where there are several
+    digits: list["Answer"] = field(default_factory=list)
 
     def as_json(self, name: str) -> dict[str, Any]:
-        """The object that `predict --json` prints."""
-        content: dict[str, Any] = {
-            "image": name,
-            "label": self.label,
-            "probabilities": self.probabilities,
-        }
-        content |= {"scores": self.scores, "reason": self.reason}
-        if self.digits:
-            content["digits"] = [digit.as_json(name) for digit in self.digits]
-        return content
+        """Return the object that `predict --json` prints for the picture of that name."""
+        shown = "label", "probabilities", "scores", "reason"
+        digits = {"digits": [digit.as_json(name) for digit in self.digits]} if self.digits else {}
+        return {"image": name} | {key: getattr(self, key) for key in shown} | digits
 
 
 class Reader:
-    """A run's model, ready to read pictures; safe to use from several threads."""
+    """A run's model, ready to read pictures; safe to use from several threads.
+
+    Parameters
+    ----------
+    run : Run
+        A run with a model.
+
+    Raises
+    ------
+    UserError
+        If the model cannot be loaded, or its card does not describe it.
+
+    Examples
+    --------
+    See `load_reader`.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.pipeline = run.load_model()
-        card = run.model_card
+        wrong_card = f"{run.path}: model.json does not describe the model"
         try:
-            self.classes = tuple(str(name) for name in card["classes"])
-            height, width = (int(side) for side in card["input"]["shape"][1:])
-            fits = 0 < min(height, width) <= max(height, width) <= 1024
+            self.classes = tuple(str(name) for name in run.model_card["classes"])
+            height, width = (int(side) for side in run.model_card["input"]["shape"][1:])
             known = np.asarray(self.pipeline.classes_)
+            fits = known.min() >= 0 and known.max() < len(self.classes)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{run.path}: model.json does not describe the model ({error})"
-            ) from error
+            raise UserError(f"{wrong_card} ({error})") from error
+        if not fits or not 0 < min(height, width) <= max(height, width) <= LARGEST:
+            raise UserError(wrong_card)
         self.shape = height, width
-        if not fits or known.min() < 0 or known.max() >= len(self.classes):
-            raise UserError(f"{run.path}: model.json does not describe the model")
-        self.strokes = all(
-            len(name) == 1 for name in self.classes
-        )  # trousers and boots are not written
-        self.digits = set(self.classes) <= set("0123456789")
+        self.strokes = all(len(name) == 1 for name in self.classes)  # boots are not written
         self._lock = threading.Lock()
 
     @property
     def neighbours(self) -> Neighbours | None:
-        """The nearest training images; built on first use, and kept beside the model.
+        """The nearest training images, or None without the data.
 
-        None without the data.
+        Built on first use, and kept beside the model.
         """
         with self._lock:  # built once, however many threads ask
             return self._neighbours
 
     @cached_property
     def _neighbours(self) -> Neighbours | None:
-        """The run's kept index, or a new one from its recorded data; None, with a message, where
-        those are gone.
-        """
-        kept = self._kept_neighbours()
-        if (
-            kept is not None
-            and kept.images.shape[1:] == self.shape
-            and kept.labels.max() < len(self.classes)
-        ):
-            return kept
+        """The index beside the model; a new one if that is damaged or of other classes."""
+        path, arrays = self.run.path, self.run.load_neighbours()
+        shape, classes = self.shape, len(self.classes)
         try:
-            log.info("looking through the training images of %s once", self.run.path)
-            found = Neighbours.of(
-                load_recorded(self.run.config_path).train, self.strokes, self.digits
-            )
-        except UserError as error:
-            log.warning(
-                "%s: no training images (%s); only blots and bars are told from digits",
-                self.run.path,
-                error,
-            )
-            return None
-        try:
-            self.run.save_neighbours(found.arrays())
-        except OSError as error:
-            log.warning(
-                "%s: the index of training images cannot be kept (%s)",
-                self.run.path,
-                error.strerror,
-            )
-        return found
-
-    def _kept_neighbours(self) -> Neighbours | None:
-        arrays = self.run.load_neighbours()
-        try:
-            return None if arrays is None else Neighbours(**arrays)
+            index = Neighbours.from_arrays(arrays) if arrays else None
+            if index and index.images.shape[1:] == shape and index.labels.max() < classes:
+                return index
         except (TypeError, ValueError) as error:
-            log.info("the index of training images of %s is built anew: %s", self.run.path, error)
+            log.info("%s: the index of training images is built anew: %s", path, error)
+        log.info("%s: the training images are indexed once", path)
+        try:
+            train = load_recorded(self.run.config_path).train
+        except UserError as error:
+            log.warning("%s: no training images (%s); only blots and bars are refused", path, error)
             return None
+        index = Neighbours.of(train, self.strokes, set(self.classes) <= set("0123456789"))
+        try:
+            self.run.save_neighbours(index.arrays())
+        except OSError as error:
+            log.warning("%s: the index of training images cannot be saved (%s)", path, error)
+        return index
 
     def read(self, image: Image.Image) -> Answer:
-        """What a picture, a photo or a scan says."""
+        """Read a picture, a photo or a scan.
+
+        Parameters
+        ----------
+        image : Image.Image
+            One digit or a row of them; or 28x28 pixels as MNIST has them, which are taken as they
+            are.
+
+        Returns
+        -------
+        Answer
+            What it says, or why it is refused.
+        """
         prepared = as_prepared(image)
         return self.read_ink(photo_to_ink(image)) if prepared is None else self._judge(prepared)
 
     def read_ink(self, ink: Ink) -> Answer:
-        """What strokes say, white ink on black (h, w)."""
-        parts = split_digits(ink) if self.strokes else [ink]
-        if len(parts) > MAX_DIGITS:
-            return Answer(None, STRANGE)
-        answers = [self._judge(drawn_to_mnist(part), in_row=len(parts) > 1) for part in parts]
-        if not answers:
-            return Answer(None, BLANK)
-        return answers[0] if len(answers) == 1 else self._number(answers)
+        """Read strokes.
 
-    def _number(self, answers: list[Answer]) -> Answer:
-        strange = [str(i + 1) for i, answer in enumerate(answers) if answer.label is None]
-        if strange:
-            return Answer(
-                None, f"{STRANGE}: part {', '.join(strange)} of {len(answers)}", digits=answers
-            )
-        return Answer("".join(answer.label or "" for answer in answers), digits=answers)
+        Parameters
+        ----------
+        ink : array of shape (h, w), uint8
+            White ink on black.
+
+        Returns
+        -------
+        Answer
+            What it says, or why it is refused.
+        """
+        parts = split_digits(ink) if self.strokes else [ink]
+        if not 1 <= len(parts) <= MAX_DIGITS:
+            return Answer(None, STRANGE if parts else BLANK)
+        answers = [self._judge(drawn_to_mnist(part), in_row=len(parts) > 1) for part in parts]
+        if len(answers) == 1:
+            return answers[0]
+        refused = [str(i) for i, answer in enumerate(answers, 1) if answer.label is None]
+        reason = f"{STRANGE}: part {', '.join(refused)} of {len(answers)}" if refused else None
+        number = None if refused else "".join(answer.label or "" for answer in answers)
+        return Answer(number, reason, digits=answers)
 
     def _judge(self, image: Ink, in_row: bool = False) -> Answer:
+        """Read one digit that looks as MNIST's do, and doubt it."""
         if not image.any():
             return Answer(None, BLANK)
-        (fitted,) = resized(image[None], self.shape)
-        predicted, probability, score = self.ask(fitted[None])
+        fitted = resized(image[None], self.shape)
+        predicted, probability, score = self.ask(fitted)
         guess = int(predicted[0])
-        look = self.neighbours.look(fitted, guess) if self.neighbours else None
-        strange = (self.strokes and is_no_digit(image)) or (
+        look = self.neighbours.look(fitted[0], guess) if self.neighbours else None
+        strange = (self.strokes and _is_bar_or_blot(image)) or (
             look is not None and look.strangeness[in_row] > 1
         )
         return Answer(
             None if strange else self.classes[guess],
             STRANGE if strange else None,
-            self._named(probability),
-            self._named(score),
+            self._by_class(probability),
+            self._by_class(score),
             guess,
-            fitted,
+            fitted[0],
             look,
         )
 
     def ask(
         self, images: Ink
     ) -> tuple[NDArray[np.int64], NDArray[Any] | None, NDArray[Any] | None]:
-        """Predictions, probabilities or scores of images (n, h, w) that look as the training images
-        do.
+        """Return predictions, and probabilities or scores, of images like the training images.
+
+        Parameters
+        ----------
+        images : array of shape (n, h, w), uint8
+            Images of the size that the model knows.
+
+        Returns
+        -------
+        tuple of arrays
+            Predictions (n,), and either probabilities or scores (n, classes); the other is None.
         """
         return models.predict(self.pipeline, images)
 
-    def _named(self, values: NDArray[Any] | None) -> dict[str, float] | None:
+    def _by_class(self, values: NDArray[Any] | None) -> dict[str, float] | None:
+        """The first row by class name; a class that the model never saw gets the least."""
         if values is None:
             return None
-        named = dict.fromkeys(self.classes, 0.0 if values.min() >= 0 else float(values.min()))
-        return named | {
-            self.classes[int(c)]: float(v)
-            for c, v in zip(self.pipeline.classes_, values[0], strict=True)
-        }
+        known = [self.classes[int(number)] for number in self.pipeline.classes_]
+        least = dict.fromkeys(self.classes, min(0.0, float(values.min())))
+        return least | dict(zip(known, values[0].tolist(), strict=True))
 
 
-def is_no_digit(image: Ink) -> bool:
-    """Whether the ink (28, 28) is outside what digits have: a bar that lies, a blot (1 in 1,000
-    training images is).
+def load_reader(run: str | Path | Run) -> Reader:
+    """Load the model of a run, ready to read pictures.
+
+    Parameters
+    ----------
+    run : str, Path or Run
+        A run or its folder, or "latest" for the newest one in `outputs`.
+
+    Returns
+    -------
+    Reader
+        Its `read` takes a picture.
+
+    Raises
+    ------
+    UserError
+        If there is no such run, or its model cannot be loaded.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> from mnist_exp.data import digits, load
+    >>> test = load(digits(), test_size=10).test
+    >>> reader = load_reader("latest")
+    >>> reader.read(Image.fromarray(test.images[0])).label, test.labels[0]
+    ('2', np.int64(2))
     """
-    rows, columns = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))
-    box = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    height, width = box.shape
-    return bool(height < LOWEST or (min(height, width) >= BROAD and box.mean() / 255 > FULLEST))
+    return Reader(run if isinstance(run, Run) else open_run(str(run)))
+
+
+def _is_bar_or_blot(image: Ink) -> bool:
+    """Whether the ink (28, 28) lies flat or fills its box; 1 in 1,000 training images does."""
+    box = image[ink_box(image)]
+    return len(box) < LOWEST or bool(min(box.shape) >= BROAD and box.mean() / 255 > FULLEST)

@@ -1,5 +1,6 @@
-"""Where marks lie in the small charts of a page; the templates draw them, so that they follow its
-light and width.
+"""Where marks lie in the small charts of a page.
+
+The templates draw them, so that they follow the page's light and width.
 """
 
 import math
@@ -33,8 +34,8 @@ class Scale:
 
     def place(self, value: float) -> float:
         """0 at the low end, 100 at the high end."""
-        value = math.log10(value) if self.by_decades else value
-        return round(100 * (value - self.low) / (self.high - self.low), 2)
+        at = math.log10(value) if self.by_decades else value
+        return round(100 * (at - self.low) / (self.high - self.low), 2)
 
     def bar(self, value: float, interval: Interval) -> dict[str, float]:
         """A mark and the bar of its interval."""
@@ -53,8 +54,11 @@ class Scale:
                 for value in _round_numbers(self.low, self.high)
             ]
         low, high = 10**self.low, 10**self.high
-        decades = [digit * 10.0**power for power in range(-6, 13) for digit in (1, 2, 5)]
-        inside = [value for value in decades if low <= value <= high]
+        for digits in ((1, 2, 5), (1,)):
+            decades = [digit * 10.0**power for power in range(-12, 13) for digit in digits]
+            inside = [value for value in decades if low <= value <= high]
+            if len(inside) <= MOST_TICKS:
+                break
         if len(inside) < 2:  # a scale too short for 1, 2, 5
             inside = _round_numbers(low, high)
         return [
@@ -81,30 +85,23 @@ def _short(value: float) -> str:
 
 
 def cost_chart(runs: Sequence[ComparedRun], key: str, title: str) -> dict[str, Any] | None:
-    """Accuracy in per cent against a cost by decades, with the runs that no other beats in both;
-    None without costs.
+    """Accuracy in per cent against a cost by decades; None without costs.
+
+    `front` joins the runs that no other beats in both.
     """
     costly = [
-        (float(run.time.get(key) or (key == "bytes" and run.bytes) or 0), run) for run in runs
+        (float(cost), run)
+        for run in runs
+        if (cost := (run.bytes if key == "bytes" else run.time.get(key)) or 0) > 0
     ]
-    costly = [(cost, run) for cost, run in costly if cost > 0]
     if len(costly) < 2:
         return None
     x = Scale.around((cost for cost, _ in costly), by_decades=True)
-    y = Scale.around(
-        100 * edge
-        for _, run in costly
-        for edge in (run.accuracy_interval.low, run.accuracy_interval.high)
-    )
+    y = Scale.around(edges(in_points(run.accuracy_interval) for _, run in costly))
     points = [
         {
             "x": x.place(cost),
-            "bar": y.bar(
-                100 * run.accuracy,
-                Interval(
-                    100 * run.accuracy_interval.low, 100 * run.accuracy_interval.high, 0.95, ""
-                ),
-            ),
+            "bar": y.bar(100 * run.accuracy, in_points(run.accuracy_interval)),
             "verdict": run.difference.verdict if run.difference else "baseline",
             "label": PurePosixPath(run.name).name if len(costly) <= MOST_LABELS else "",
             "title": f"{run.name} {run.changes}: {100 * run.accuracy:.2f} %, {_short(cost)}",
@@ -134,20 +131,21 @@ def in_points(interval: Interval) -> Interval:
     return replace(interval, low=100 * interval.low, high=100 * interval.high)
 
 
+def edges(intervals: Iterable[Interval]) -> list[float]:
+    """Both ends of every interval."""
+    return [edge for interval in intervals for edge in (interval.low, interval.high)]
+
+
 def strips(groups: Sequence[Group]) -> dict[str, Any] | None:
-    """A line for each recipe: a dot for each seed, the mean and its interval, all on one scale in
-    per cent.
+    """A line for each recipe, all on one scale in per cent; None without recipes.
+
+    It has a dot for each seed, the mean and its interval.
     """
     if not groups:
         return None
-    values = [100 * value for group in groups for value in group.accuracies]
-    values += [
-        100 * edge
-        for group in groups
-        if group.interval
-        for edge in (group.interval.low, group.interval.high)
-    ]
-    scale = Scale.around(values)
+    values = [100 * accuracy for group in groups for accuracy in group.accuracies]
+    intervals = [in_points(group.interval) for group in groups if group.interval]
+    scale = Scale.around(values + edges(intervals))
     return {
         "key": groups[0].key,
         "ticks": scale.ticks,
@@ -159,10 +157,7 @@ def strips(groups: Sequence[Group]) -> dict[str, Any] | None:
                     for accuracy, value in zip(group.accuracies, group.values, strict=True)
                 ],
                 "mean": scale.place(100 * group.mean),
-                "interval": (
-                    scale.place(100 * group.interval.low),
-                    scale.place(100 * group.interval.high),
-                )
+                "interval": scale.bar(100 * group.mean, in_points(group.interval))
                 if group.interval
                 else None,
             }

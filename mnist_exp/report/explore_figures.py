@@ -1,162 +1,130 @@
-"""Figures of a dataset, narrow enough for the screen of a phone; each function returns a Figure."""
+"""Figures of a dataset, narrow enough for the screen of a phone; each function returns a Figure.
+
+Colours are seaborn's colour-blind palette for classes and splits, and maps of even lightness for
+amounts. They are light, so that a page may invert them in the dark.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import seaborn as sns
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from mnist_exp.report.figures import WIDTH, grid_figure, name_classes, new_axes
 
-WIDTH = 5.6  # inches
-
-
-def _figure(height: float) -> "Figure":
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    return Figure(
-        figsize=(WIDTH, height), layout=ConstrainedLayoutEngine(w_pad=0.12)
-    )  # less cuts a name's first letter
+BLUE = "#0173b2"  # the first colour of the palette
 
 
-def counts_figure(counts: Mapping[str, NDArray[np.int64]], classes: Sequence[str]) -> "Figure":
-    """Images of every class in every split, as shares, so that splits of different sizes can be
-    compared.
-    """
-    figure = _figure(2.9)
-    axes = figure.subplots()
-    width = 0.8 / len(counts)
-    for number, (split, found) in enumerate(counts.items()):
-        places = np.arange(len(classes)) + (number - (len(counts) - 1) / 2) * width
-        axes.bar(places, 100 * found / found.sum(), width, label=f"{split} ({found.sum():,})")
-    _name_classes(axes, classes)
-    axes.set(ylabel="% of the split")
-    figure.legend(loc="outside upper center", ncols=len(counts))
+def counts_figure(counts: Mapping[str, NDArray[np.int64]], classes: Sequence[str]) -> Figure:
+    """Images of every class in every split, as shares of the split, so that sizes do not matter."""
+    figure, (axes,) = new_axes(WIDTH, 2.9)
+    shares = {f"{name} ({n.sum():,})": 100 * n / n.sum() for name, n in counts.items()}
+    columns = {
+        "class": list(range(len(classes))) * len(shares),
+        "% of the split": np.concatenate(list(shares.values())),
+        "split": np.repeat(list(shares), len(classes)),
+    }
+    sns.barplot(columns, x="class", y="% of the split", hue="split", palette="colorblind", ax=axes)
+    axes.axhline(100 / len(classes), color="0.4", ls=":", lw=1)  # what balanced classes would have
+    name_classes(axes, classes)
+    sns.despine(ax=axes)
+    sns.move_legend(axes, "lower center", bbox_to_anchor=(0.5, 1), ncols=3, title="", frameon=False)
     return figure
 
 
-def _name_classes(axes: Any, classes: Sequence[str]) -> None:
-    axes.set_xticks(range(len(classes)), classes, rotation=0 if max(map(len, classes)) <= 3 else 45)
-
-
-def grid_figure(rows: Sequence[NDArray[Any]], names: Sequence[str], grey: bool = True) -> "Figure":
-    """Pictures (n, h, w) in rows, each row with its name; `grey`: dark ink on paper, else in
-    colours.
-    """
-    columns = max(map(len, rows))
-    h, w = rows[0].shape[1:]
-    gap = max(2, h // 10)
-    sheet = np.zeros((len(rows) * (h + gap), columns * (w + gap)))
-    for r, row in enumerate(rows):
-        for c, picture in enumerate(row):
-            sheet[r * (h + gap) : r * (h + gap) + h, c * (w + gap) : c * (w + gap) + w] = picture
-    figure = _figure(0.9 * WIDTH * sheet.shape[0] / sheet.shape[1] + 0.1)
-    axes = figure.subplots()
-    axes.imshow(sheet, cmap="gray_r" if grey else "magma", vmin=0)
-    axes.set_yticks([r * (h + gap) + h / 2 for r in range(len(rows))], names)
-    axes.set_xticks([])
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    return figure
-
-
-def class_pictures_figure(mean: NDArray[np.float32], spread: NDArray[np.float32]) -> "Figure":
+def class_pictures_figure(mean: NDArray[np.float32], spread: NDArray[np.float32]) -> Figure:
     """Mean and standard deviation of every class's images, five classes to a row."""
-    rows = []
-    for start in range(0, len(mean), 5):
-        rows += [mean[start : start + 5], 2 * spread[start : start + 5]]
-    return grid_figure(rows, ["mean", "spread"] * (len(rows) // 2), grey=False)
+    rows = [part[at : at + 5] for at in range(0, len(mean), 5) for part in (mean, 2 * spread)]
+    return grid_figure(rows, ["mean", "spread"] * (len(rows) // 2), cmap="gist_heat_r")
 
 
 def ink_figure(
     measures: Mapping[str, NDArray[np.float64]], labels: NDArray[np.int64], classes: Sequence[str]
-) -> "Figure":
-    """How each measure is distributed in each class: boxes hold half of the images, whiskers 98
-    %.
+) -> Figure:
+    """How each measure is distributed in each class.
+
+    A violin is as wide as images are frequent, up to the 1st and 99th percentile of all; the dashed
+    lines are the quartiles of the class.
     """
-    figure = _figure(2.2 * len(measures))
-    for axes, (name, values) in zip(
-        np.atleast_1d(figure.subplots(len(measures), 1)), measures.items(), strict=True
-    ):
-        groups = [values[labels == number] for number in range(len(classes))]
-        axes.boxplot(
-            groups, positions=range(len(classes)), whis=(1, 99), showfliers=False, widths=0.6
+    figure, all_axes = new_axes(WIDTH, 2.4 * len(measures), len(measures))
+    style = {"density_norm": "width", "cut": 0, "color": BLUE, "linewidth": 0.8, "alpha": 0.6}
+    for axes, (name, values) in zip(all_axes, measures.items(), strict=True):
+        sns.violinplot(
+            x=labels, y=values, order=range(len(classes)), inner="quart", ax=axes, **style
         )
-        _name_classes(axes, classes)
-        axes.set(ylabel=name)
+        axes.set(ylabel=name, ylim=np.quantile(values, [0.001, 0.999]) if np.ptp(values) else None)
+        name_classes(axes, classes)
+        sns.despine(ax=axes)
     return figure
 
 
-def inked_figure(share: NDArray[np.float64]) -> "Figure":
-    """The share of the images with ink at each pixel, on a logarithmic scale; pixels that never
-    vary are hatched.
-    """
-    from matplotlib.colors import LogNorm
-
-    figure = _figure(4.3)
-    axes = figure.subplots()
+def inked_figure(share: NDArray[np.float64]) -> Figure:
+    """The share of the images with ink at each pixel, logarithmic; grey where no image has any."""
+    figure, (axes,) = new_axes(WIDTH, 4.3)
     axes.set_facecolor("#d0d0d0")
     shown = np.where(share > 0, 100 * share, np.nan)
-    picture = axes.imshow(
-        shown, norm=LogNorm(vmin=max(np.nanmin(shown), 1e-3), vmax=100), cmap="viridis"
+    sns.heatmap(
+        shown,
+        norm=LogNorm(vmin=max(np.nanmin(shown), 1e-3), vmax=100),
+        cmap="viridis_r",
+        square=True,
+        xticklabels=4,
+        yticklabels=4,
+        cbar_kws={"label": "% of the training images with ink there", "format": "%g"},
+        ax=axes,
     )
-    figure.colorbar(picture, ax=axes, label="% of the training images with ink there")
-    axes.set(title="grey: no image has any", xlabel="column", ylabel="row")
+    axes.set(title="grey: no image has any ink", xlabel="column", ylabel="row")
+    axes.tick_params(axis="y", rotation=0)
     return figure
 
 
 def scatter_figure(
     places: NDArray[np.floating], labels: NDArray[np.int64], classes: Sequence[str], title: str
-) -> "Figure":
-    """Images as points (n, 2), coloured by class, with the class's name at the middle of its
-    points.
-    """
-    from matplotlib import colormaps
-    from matplotlib.patheffects import withStroke
-
-    figure = _figure(5.0)
-    axes = figure.subplots()
-    colours = colormaps["tab10" if len(classes) <= 10 else "turbo"]
-    for number, name in enumerate(classes):
-        own = places[labels == number]
-        if not len(own):
-            continue
-        colour = colours(number if len(classes) <= 10 else number / (len(classes) - 1))
-        axes.scatter(own[:, 0], own[:, 1], s=4, color=colour, alpha=0.6, linewidths=0)
-        outline = [withStroke(linewidth=3, foreground="white")]
-        x, y = np.median(own, axis=0)
-        axes.text(
-            x, y, name, fontsize=15, weight="bold", color=colour, path_effects=outline, ha="center"
-        )
-    axes.set(title=title)
-    axes.set_xticks([])
-    axes.set_yticks([])
+) -> Figure:
+    """Images as points (n, 2) in the colour of their class, whose name is amid its points."""
+    figure, (axes,) = new_axes(WIDTH, 5.0)
+    palette = sns.color_palette("colorblind" if len(classes) <= 10 else "husl", len(classes))
+    sns.scatterplot(
+        x=places[:, 0],
+        y=places[:, 1],
+        hue=labels,
+        palette=dict(enumerate(palette)),
+        s=9,
+        alpha=0.7,
+        linewidth=0,
+        legend=False,
+        ax=axes,
+    )
+    outline = [withStroke(linewidth=3, foreground="white")]
+    for number in np.unique(labels):
+        x, y = np.median(places[labels == number], axis=0)
+        axes.text(x, y, classes[number], fontsize=14, ha="center", path_effects=outline)
+    axes.set(title=title, xticks=[], yticks=[])
     return figure
 
 
-def touching_figure(share: NDArray[np.float64], classes: Sequence[str]) -> "Figure":
+def touching_figure(share: NDArray[np.float64], classes: Sequence[str]) -> Figure:
     """Which share of the nearest training images of a class's images are of another class."""
-    figure = _figure(4.8)
-    axes = figure.subplots()
-    shown = np.where(np.eye(len(classes), dtype=bool), np.nan, 100 * share)
+    figure, (axes,) = new_axes(WIDTH, 4.8)
     axes.set_facecolor("#e8e8e8")
-    picture = axes.imshow(shown, cmap="Oranges", vmin=0)
-    figure.colorbar(picture, ax=axes, label="% of its neighbours", shrink=0.8)
-    if len(classes) <= 15:
-        for a, b in np.argwhere(np.round(shown, 1) > 0):
-            dark = shown[a, b] > 0.6 * np.nanmax(shown)
-            axes.text(
-                b,
-                a,
-                f"{shown[a, b]:.1f}",
-                ha="center",
-                va="center",
-                fontsize=7,
-                color="white" if dark else "black",
-            )
-    _name_classes(axes, classes)
-    axes.set_yticks(range(len(classes)), classes)
+    shown = np.where(np.eye(len(classes), dtype=bool), np.nan, 100 * share)
+    texts = [[f"{value:.1f}" if value >= 0.05 else "" for value in row] for row in shown]
+    sns.heatmap(
+        shown,
+        annot=np.array(texts) if len(classes) <= 15 else False,
+        fmt="",
+        annot_kws={"fontsize": 8},
+        cmap="Oranges",
+        vmin=0,
+        square=True,
+        xticklabels=classes,
+        yticklabels=classes,
+        cbar_kws={"label": "% of its neighbours", "shrink": 0.8},
+        ax=axes,
+    )
     axes.set(xlabel="class of the neighbour", ylabel="class of the image")
+    axes.tick_params(axis="y", rotation=0)
     return figure

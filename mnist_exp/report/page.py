@@ -13,6 +13,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mnist_exp.evaluation import Interval
+
 NO_BREAK_SPACE = "\u00a0"
 
 
@@ -21,9 +23,9 @@ def data_uri(picture: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(picture).decode("ascii")
 
 
-def render(template: str, content: Mapping[str, Any]) -> str:
-    """Fill a template of this package; everything is escaped, and a missing name is an error."""
-    return _environment().get_template(template).render(content)
+def render(template: str, content: Mapping[str, Any], package: str = "mnist_exp.report") -> str:
+    """Fill a template of a package; everything is escaped, and a missing name is an error."""
+    return _templates(package).get_template(template).render(content)
 
 
 def percent(share: float) -> str:
@@ -31,16 +33,25 @@ def percent(share: float) -> str:
     return f"{100 * share:.2f}{NO_BREAK_SPACE}%"
 
 
+def percent_span(interval: Interval | None) -> str:
+    """An interval of shares as people read it; empty if there is none."""
+    return f"{percent(interval.low)} to {percent(interval.high)}" if interval else ""
+
+
 @functools.cache
-def _environment() -> Environment:
+def _templates(package: str) -> Environment:
     environment = Environment(
-        loader=PackageLoader("mnist_exp.report"),
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = percent
-    environment.filters["thousands"] = lambda number: f"{number:,}"
-    environment.filters["data_uri"] = data_uri
+    environment.filters |= {
+        "percent": percent,
+        "percent_span": percent_span,
+        "signed": "{:+.2f}".format,
+        "thousands": "{:,}".format,
+        "data_uri": data_uri,
+    }
     return environment

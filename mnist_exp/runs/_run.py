@@ -1,13 +1,16 @@
 """The run folder as a type: the only place that spells a file name in it."""
 
+import csv
+import hashlib
+import io
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import yaml
@@ -17,45 +20,70 @@ from numpy.typing import NDArray
 from mnist_exp.errors import UserError
 from mnist_exp.evaluation import Predictions
 from mnist_exp.process import write_atomic, write_bytes, write_json, write_text
-from mnist_exp.runs._addresses import MOVED, current_targets
-from mnist_exp.runs._reading import check_size, parse_yaml, parts, read_text
+from mnist_exp.runs._html import html_table
+from mnist_exp.runs._reading import (
+    MOVED,
+    check_size,
+    current_targets,
+    parse_yaml,
+    parts,
+    read_text,
+)
 from mnist_exp.runs._status import Lifetime
+
+if TYPE_CHECKING:
+    import pandas
 
 log = logging.getLogger(__name__)
 
 SplitName = Literal["test", "val"]
-Labels = dict[
-    tuple[int, int], NDArray[Any]
-]  # by checksum (CRC-32) and size in bytes, as a zip file lists them
+# By checksum (CRC-32) and size in bytes, as a zip file lists them.
+LabelCache = dict[tuple[int, int], NDArray[Any]]
 
 
 class Run(Lifetime):
-    """One run folder; its properties read what is there, its `save_*` methods write atomically."""
+    """One run folder: properties read what is there, `save_*` methods write atomically.
 
-    # -- what a reader asks for -------------------------------------------------------------------------------------
+    Nothing is read before it is asked for, so a `Run` of any folder can be made. What cannot be
+    read raises UserError.
+
+    Parameters
+    ----------
+    path : path
+        The folder. `Run.claim` makes a new one.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     run = Run.claim(Path(folder, "a"), argv=["train", "model=rf"])
+    ...     with run.recording():
+    ...         run.save_metrics({"test": {"accuracy": 0.97}}, {})
+    ...     print(run.state, run.metrics["test"]["accuracy"])
+    completed 0.97
+    """
+
+    # -- what a reader asks for --------------------------------------------------------------------
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """The composed configuration, interpolations unresolved."""
-        return dict(current_targets(self._read_yaml("config.yaml")))
+        return dict(current_targets(self._read(".hydra/config.yaml", parse_yaml)))
 
     @property
     def overrides(self) -> list[str]:
         """The words of the command line that made this run."""
-        return list(self._read_yaml("overrides.yaml"))
+        return list(self._read(".hydra/overrides.yaml", parse_yaml))
 
     @property
     def choices(self) -> dict[str, str]:
         """Which option of each configuration group this run took: `{"model": "rf", ...}`."""
-        return dict(self._read_yaml("hydra.yaml")["hydra"]["runtime"]["choices"])
+        return dict(self._read(".hydra/hydra.yaml", parse_yaml)["hydra"]["runtime"]["choices"])
 
     @property
     def config_text(self) -> str:
         """The composed configuration as it was written."""
-        try:
-            return read_text(self.config_path)
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.config_path} cannot be read: {error}") from error
+        return str(self._read(".hydra/config.yaml", str))
 
     @property
     def config_path(self) -> Path:
@@ -93,11 +121,18 @@ class Run(Lifetime):
         return self.model_path.is_file()
 
     def load_model(self) -> Any:
-        """The fitted pipeline, raw uint8 images in; UserError if it is not what `model.json` says,
-        or unsafe.
-        """
-        import hashlib
+        """The fitted pipeline, which takes raw images.
 
+        Returns
+        -------
+        sklearn.pipeline.Pipeline
+            Fed with uint8 images (n, h, w).
+
+        Raises
+        ------
+        UserError
+            If the file is not what `model.json` says, or holds what is not safe to load.
+        """
         from mnist_exp.models import load_model
 
         expected = self.model_card.get("sha256")
@@ -112,17 +147,15 @@ class Run(Lifetime):
         return load_model(content, str(self.model_path), MOVED)
 
     def load_neighbours(self) -> dict[str, NDArray[Any]] | None:
-        """The kept index of training images, as arrays; None if there is none that can be read."""
+        """The index of training images, as arrays; None if there is none that can be read."""
+        path = self._neighbours_path
         try:
-            with (
-                self._neighbours_path.open("rb") as file,
-                np.load(file, allow_pickle=False) as arrays,
-            ):
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return dict(arrays)
         except FileNotFoundError:
             return None
         except Exception as error:  # a damaged zip raises one of half a dozen unrelated types
-            log.info("%s is built anew: %s", self._neighbours_path, error)
+            log.info("%s is built anew: %s", path, error)
             return None
 
     def has_predictions(self, split: SplitName) -> bool:
@@ -130,8 +163,21 @@ class Run(Lifetime):
         return self._predictions_path(split).is_file()
 
     def predictions(self, split: SplitName) -> Predictions:
-        """What the model said of each image of a split; raises UserError if the file is missing or
-        damaged.
+        """The model's predictions on a split.
+
+        Parameters
+        ----------
+        split : "test" or "val"
+
+        Returns
+        -------
+        Predictions
+            With probabilities and scores rounded to float16.
+
+        Raises
+        ------
+        UserError
+            If the file is missing or damaged.
         """
         with self._arrays(split) as arrays:
             return Predictions(
@@ -143,16 +189,16 @@ class Run(Lifetime):
                 split_sha256=str(arrays["split_sha256"]),
             )
 
-    def answers(self, split: SplitName, known: Labels) -> tuple[NDArray[Any], NDArray[Any], str]:
-        """Labels, predictions and the split's sha256 alone; labels that another file brought are
-        not unpacked again.
-        """
+    def labels_and_predictions(
+        self, split: SplitName, cache: LabelCache
+    ) -> tuple[NDArray[Any], NDArray[Any], str]:
+        """Labels, predictions and split hash alone; labels in the cache are not unpacked again."""
         with self._arrays(split) as arrays:
             packed = parts(arrays)["label.npy"]
             checksum = packed.CRC, packed.file_size
-            if checksum not in known:
-                known[checksum] = arrays["label"]
-            return known[checksum], arrays["prediction"], str(arrays["split_sha256"])
+            if checksum not in cache:
+                cache[checksum] = arrays["label"]
+            return cache[checksum], arrays["prediction"], str(arrays["split_sha256"])
 
     @contextmanager
     def _arrays(self, split: SplitName) -> Iterator[NpzFile]:
@@ -164,17 +210,66 @@ class Run(Lifetime):
         except Exception as error:  # a damaged zip raises one of half a dozen unrelated types
             raise UserError(f"{path} cannot be read: {error}") from error
 
-    # -- what a run leaves ------------------------------------------------------------------------------------------
+    # -- how it shows itself -----------------------------------------------------------------------
+
+    def to_frame(self) -> "pandas.DataFrame":
+        """The run as one row; `pandas.concat` puts those of several runs below each other.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns `run` and `state`; one for each configuration group with the option chosen
+            (`model`); `config.*`; and every number of `metrics.json` (`test.accuracy`), with the
+            bounds of those that have an interval (`test.accuracy_low`, `test.accuracy_high`).
+
+        Raises
+        ------
+        UserError
+            If the run has no configuration or no metrics (yet).
+        """
+        import pandas
+
+        bounds = {
+            f"{name}_{end}": interval[end]
+            for name, interval in self.intervals.items()
+            for end in ("low", "high")
+        }
+        row = {"run": str(self.path), "state": self.state, **self._group_choices, **bounds}
+        nested = self.metrics | {"config": self.config}
+        return pandas.DataFrame([row]).join(pandas.json_normalize(nested))
+
+    def _repr_html_(self) -> str:
+        """A table for notebooks: accuracies with their intervals, choices, time, the folder."""
+        row = {"run": str(self.path), "state": self.state}
+        if error := self.status.error:
+            row["error"] = error
+        if row["state"] == "completed":
+            for split in sorted({"test", "val"} & set(self.metrics)):
+                interval = self.intervals.get(f"{split}.accuracy", {})
+                bounds = [f"{100 * interval[end]:.2f}" for end in ("low", "high") if interval]
+                row[f"{split} accuracy, %"] = f"{100 * self.metrics[split]['accuracy']:.2f}" + (
+                    f" [{', '.join(bounds)}]" if bounds else ""
+                )
+            row["time"] = f"{self.metrics['time']['total_s']:.1f} s"
+            row |= self._group_choices
+        return html_table("", list(row), [(self.path, list(row.values()))])
+
+    @property
+    def _group_choices(self) -> dict[str, str]:
+        return {
+            group: option
+            for group, option in self.choices.items()
+            if option is not None and not group.startswith("hydra/")
+        }
+
+    # -- what a run leaves -------------------------------------------------------------------------
 
     def save_predictions(self, split: SplitName, predictions: Predictions) -> None:
-        """Write enough for every later comparison without the model; scores as float16 to keep
-        folders small.
-        """
+        """Write enough for every later comparison without the model; floats as float16."""
         arrays = {field.name: getattr(predictions, field.name) for field in fields(predictions)}
         arrays = {name: value for name, value in arrays.items() if value is not None}
-        for name in ("probability", "score"):
-            if name in arrays:
-                arrays[name] = np.clip(arrays[name], -65504, 65504).astype(np.float16)
+        for name in {"probability", "score"} & set(arrays):
+            arrays[name] = np.clip(arrays[name], -65504, 65504).astype(np.float16)
         write_atomic(self._predictions_path(split), lambda path: _savez(path, arrays))
 
     def save_confusion(self, rows: Iterable[Sequence[Any]], picture: bytes) -> None:
@@ -204,17 +299,14 @@ class Run(Lifetime):
         from mnist_exp.models import dump_model
 
         write_atomic(self.model_path, lambda path: dump_model(pipeline, path))
-        size = self.model_path.stat().st_size
-        write_json(
-            self.path / "model.json",
-            {**card, "sha256": _file_sha256(self.model_path), "bytes": size},
-        )
+        with self.model_path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.tell()
+        write_json(self.path / "model.json", {**card, "sha256": sha256, "bytes": size})
         return size
 
     def save_neighbours(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Keep an index of training images beside the model; the one file that a reader may add to
-        a run.
-        """
+        """Keep an index of training images; the one file that a reader may add to a run."""
         write_atomic(self._neighbours_path, lambda path: _savez(path, arrays))
 
     def save_metrics(self, metrics: Mapping[str, Any], intervals: Mapping[str, Any]) -> None:
@@ -222,7 +314,7 @@ class Run(Lifetime):
         write_json(self.path / "intervals.json", intervals)
         write_json(self.path / "metrics.json", metrics)
 
-    # -- private ----------------------------------------------------------------------------------------------------
+    # -- private -----------------------------------------------------------------------------------
 
     @property
     def _neighbours_path(self) -> Path:
@@ -232,27 +324,20 @@ class Run(Lifetime):
         return self.path / f"predictions_{split}.npz"
 
     def _save_csv(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
-        import csv
-        import io
-
         buffer = io.StringIO()
         csv.writer(buffer, lineterminator="\n").writerows(rows)
         write_text(self.path / name, buffer.getvalue())
 
     def _read_json(self, name: str) -> dict[str, Any]:
-        path = self.path / name
-        try:
-            content = json.loads(read_text(path))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read: {error}") from error
+        content = self._read(name, json.loads)
         if not isinstance(content, dict):
-            raise UserError(f"{path} is not a JSON object")
+            raise UserError(f"{self.path / name} is not a JSON object")
         return content
 
-    def _read_yaml(self, name: str) -> Any:
-        path = self.path / ".hydra" / name
+    def _read(self, name: str, parse: Callable[[str], Any]) -> Any:
+        path = self.path / name
         try:
-            return parse_yaml(read_text(path))
+            return parse(read_text(path))
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise UserError(f"{path} cannot be read: {error}") from error
 
@@ -260,10 +345,3 @@ class Run(Lifetime):
 def _savez(path: Path, arrays: Mapping[str, Any]) -> None:
     with path.open("wb") as file:
         np.savez_compressed(file, **arrays)
-
-
-def _file_sha256(path: Path) -> str:
-    import hashlib
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -16,15 +16,13 @@ from uuid import uuid4
 
 import psutil
 
-from mnist_exp.errors import Pruned, UserError
+from mnist_exp.errors import UserError
 from mnist_exp.process import write_json, write_new
 from mnist_exp.runs._reading import read_text
 
 SCHEMA = 1
 HEARTBEAT_SECONDS = 30
-STALE_SECONDS = (
-    120  # a run on another host whose status was not touched for so long is taken for dead
-)
+STALE_SECONDS = 120  # for so long a run on another host may leave its status untouched
 
 State = Literal["running", "completed", "failed", "interrupted", "pruned", "stale"]
 
@@ -43,9 +41,7 @@ def redact(text: str) -> str:
 
 @dataclass(frozen=True)
 class Status:
-    """What `status.json` holds: who runs it, since when, and how it ended (times in ISO 8601,
-    UTC).
-    """
+    """What `status.json` holds: who runs it, since when, how it ended (ISO 8601 times, UTC)."""
 
     schema: int
     run_id: str
@@ -64,9 +60,7 @@ def _now() -> str:
 
 
 class Lifetime:
-    """What `status.json` in a run's folder says, and how it is written; everything else in the
-    folder is `Run`'s.
-    """
+    """What `status.json` in a run's folder says, and how it is written; `Run` has the rest."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -76,9 +70,7 @@ class Lifetime:
 
     @classmethod
     def claim(cls, path: Path, argv: Sequence[str]) -> Self:
-        """Make `path` this process's run; raises FileExistsError if it holds one already: none is
-        ever overwritten.
-        """
+        """Make `path` this process's run; FileExistsError if it holds one: none is overwritten."""
         run = cls(path)
         make_folder(path)
         process = psutil.Process()
@@ -98,25 +90,17 @@ class Lifetime:
         return run
 
     def withdraw(self) -> None:
-        """Leave the folder to be claimed again, for a job that starts over: its first process is
-        gone for certain.
-        """
+        """Leave the folder to a job that starts over: its first process is gone for certain."""
         self._status_path.unlink()
 
     def finish(self, state: State, error: str | None = None) -> None:
-        """Write the final state; `completed` is the marker that everything else in the folder is
-        whole.
-        """
-        content = asdict(self.status) | {
-            "state": state,
-            "ended": _now(),
-            "error": error and redact(error),
-        }
-        write_json(self._status_path, content)
+        """Write the final state; `completed` marks that everything else in the folder is whole."""
+        ending = {"state": state, "ended": _now(), "error": error and redact(error)}
+        write_json(self._status_path, asdict(self.status) | ending)
 
     @contextmanager
-    def recording(self) -> Iterator[Self]:
-        """Touch the status while the body runs, and write how it ended."""
+    def recording(self, *pruned: type[BaseException]) -> Iterator[Self]:
+        """Touch the status while the body runs, and write how it ended; `pruned` are ends of it."""
         stop = threading.Event()
         heartbeat = threading.Thread(target=self._beat, args=(stop,), daemon=True, name="heartbeat")
         heartbeat.start()
@@ -125,14 +109,12 @@ class Lifetime:
         except KeyboardInterrupt:
             self.finish("interrupted", "stopped by a signal")
             raise
-        except Pruned as reason:
+        except pruned as reason:
             self.finish("pruned", str(reason))
             raise
         except BaseException as error:
-            self.finish(
-                "failed",
-                str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}",
-            )
+            kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+            self.finish("failed", f"{kind}{error}")
             raise
         else:
             self.finish("completed")
@@ -149,27 +131,28 @@ class Lifetime:
         """The status as written; raises UserError where it cannot be read as one."""
         try:
             content = json.loads(read_text(self._status_path))
-            schema = content["schema"]
-            if schema == SCHEMA:
+            if content["schema"] == SCHEMA:
                 return Status(**content)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(
                 f"{self.path} is not a readable run: {self._status_path.name}: {error!r}"
             ) from error
-        raise UserError(f"{self.path} has run schema {schema}; this version reads {SCHEMA}")
+        raise UserError(
+            f"{self.path} has run schema {content['schema']}; this version reads {SCHEMA}"
+        )
 
     @property
     def state(self) -> State:
         """The state, with `stale` for a run that says `running` but whose process is gone."""
         status = self.status
-        if status.state != "running" or self._alive(status):
+        if status.state != "running":
             return status.state
-        return "stale"
-
-    def _alive(self, status: Status) -> bool:
-        if status.host != socket.gethostname():
-            return time.time() - self._status_path.stat().st_mtime < STALE_SECONDS
-        return alive(status.pid, status.pid_started)
+        living = (
+            alive(status.pid, status.pid_started)
+            if status.host == socket.gethostname()
+            else time.time() - self._status_path.stat().st_mtime < STALE_SECONDS
+        )
+        return "running" if living else "stale"
 
     @property
     def exists(self) -> bool:
@@ -184,8 +167,8 @@ class Lifetime:
 def alive(pid: int, started: float) -> bool:
     """Whether the process of this machine that had this number, and began then, still works.
 
-    Numbers are given out again: a later start is another process. An earlier one is not, for a clock that was set back
-    makes the same process seem to have started earlier.
+    Numbers are given out again: a later start is another process. An earlier one is not, for a
+    clock that was set back makes the same process seem to have started earlier.
     """
     try:
         process = psutil.Process(pid)
@@ -195,9 +178,7 @@ def alive(pid: int, started: float) -> bool:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it; FileExistsError is left to mean that somebody claimed
-    it.
-    """
+    """Make a folder and those above it; FileExistsError is left to mean that it is claimed."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:

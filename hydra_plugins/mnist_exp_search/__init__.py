@@ -1,3 +1,0 @@
-"""A Hydra sweeper on Optuna 5: `hydra/sweeper=mnist_optuna`; the work is done in
-mnist_exp.search.
-"""

@@ -1,0 +1,227 @@
+"""From what a person names to runs and their predictions: folders, searches, patterns, `latest`.
+
+While many runs are compared, a bit is kept for each image of each, and what the tables need.
+"""
+
+import glob
+import hashlib
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_exp.comparison._changes import Config, read_config
+from mnist_exp.errors import UserError
+from mnist_exp.runs import LabelCache, Run, SplitName, open_run
+
+MOST_CLASSES = 1 << 16
+LONGEST_REASON = 400
+SEARCH_RESULTS = "optimization_results.yaml"  # what a search leaves in its folder, beside `best/`
+BEST = "best"
+READERS = 4  # threads: a network disk answers several at once
+
+
+@dataclass(frozen=True, eq=False)
+class RunPredictions:
+    """One run's predictions on n images: about 10 kB, where its file unpacks to 400 kB."""
+
+    run: Run
+    name: str  # its path as the comparison shows it
+    n: int
+    split_sha256: str
+    label_digest: bytes  # the same images with other labels are another test
+    prediction_digest: bytes  # equal ones mean that two runs never differ
+    correct: NDArray[np.uint8]  # packed bits, the spare ones 0
+    mistakes: NDArray[np.int64]  # each kind: true class * MOST_CLASSES + predicted class
+    counts: NDArray[np.int64]  # how often each kind occurred
+    config: Config | None  # None where the folder came without its configuration
+    n_train: int | None
+    time: dict[str, float]
+    bytes: int | None
+
+    @property
+    def accuracy(self) -> float:
+        """The share of the n images that are right."""
+        return self.hits / self.n
+
+    @property
+    def hits(self) -> int:
+        """How many of the n images are right."""
+        return self.n - int(self.counts.sum())
+
+
+def read_predictions(run: Run, split: SplitName, cache: LabelCache) -> RunPredictions:
+    """Read a completed run's predictions; UserError with the reason if they cannot be compared."""
+    if (state := run.state) != "completed":
+        error = run.status.error
+        raise UserError(f"{state}: {error}" if error else state)
+    if not run.has_predictions(split):
+        other: SplitName = "val" if split == "test" else "test"
+        hint = f"; it has those of the {other} split (--split {other})"
+        raise UserError(
+            f"no predictions of the {split} split" + (hint if run.has_predictions(other) else "")
+        )
+    label, prediction, split_sha256 = run.labels_and_predictions(split, cache)
+    _check_arrays(label, prediction)
+    right = label == prediction
+    mistakes, counts = np.unique(
+        label[~right].astype(np.int64) * MOST_CLASSES + prediction[~right], return_counts=True
+    )
+    if "accuracy" not in _numbers(run.metrics.get(split)):
+        raise UserError(f"metrics.json has no number as {split}.accuracy")
+    return RunPredictions(
+        run=Run(run.path),  # without the nested configuration and metrics that this one has read
+        name=display_path(run.path),
+        n=len(label),
+        split_sha256=split_sha256,
+        label_digest=_digest(label),
+        prediction_digest=_digest(prediction),
+        correct=np.packbits(right),
+        mistakes=mistakes,
+        counts=counts,
+        config=read_config(run),
+        n_train=_numbers(run.metrics.get("data")).get("n_train"),
+        time=_numbers(run.metrics.get("time")),
+        bytes=_numbers(run.metrics.get("model")).get("bytes"),
+    )
+
+
+def display_path(path: Path) -> str:
+    """A path relative to the current folder, with forward slashes; absolute on another drive."""
+    try:
+        shown = Path(os.path.relpath(path)).as_posix()
+    except ValueError:
+        shown = path.absolute().as_posix()
+    # Bytes that are no text have no other form.
+    return shown.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def one_line(text: str) -> str:
+    """What a folder from anywhere says, on one line of bounded length that steers no terminal."""
+    shown = printable(" ".join(text.split()))
+    return shown if len(shown) <= LONGEST_REASON else shown[: LONGEST_REASON - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """Text without what could steer a terminal or break a line."""
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
+
+
+def _check_arrays(label: NDArray[Any], prediction: NDArray[Any]) -> None:
+    if label.ndim != 1 or label.shape != prediction.shape or not len(label):
+        raise UserError(
+            f"labels of shape {label.shape} and predictions of shape {prediction.shape} "
+            "do not match"
+        )
+    if label.dtype.kind not in "iu" or prediction.dtype.kind not in "iu":
+        raise UserError(
+            f"labels and predictions are {label.dtype} and {prediction.dtype}, not whole numbers"
+        )
+    if min(label.min(), prediction.min()) < 0 or max(label.max(), prediction.max()) >= MOST_CLASSES:
+        raise UserError(f"a class number is outside 0..{MOST_CLASSES - 1}")
+
+
+def _digest(values: NDArray[Any]) -> bytes:
+    return hashlib.blake2b(values.astype(np.uint16).data, digest_size=16).digest()
+
+
+def _numbers(section: Any) -> dict[str, Any]:
+    """The finite numbers of a mapping under plain names; a folder from elsewhere may hold more."""
+    if not isinstance(section, Mapping):
+        return {}
+    return {
+        key: value
+        for key, value in section.items()
+        if isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and key.isprintable()
+    }
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A run that the paths of a command led to: its predictions, or why there are none."""
+
+    paths: frozenset[int]  # the numbers of the paths that led to it
+    name: str
+    predictions: RunPredictions | None
+    reason: str | None
+
+
+def find_candidates(paths: Sequence[str], split: SplitName, outputs: Path) -> list[Candidate]:
+    """Read every run once, in the order of the paths; one that cannot be read has its reason."""
+    runs: dict[str, Run] = {}
+    led_by: dict[str, set[int]] = {}
+    unlisted: list[Candidate] = []
+    for number, path in enumerate(paths):
+
+        def note_unlisted(error: OSError, number: int = number) -> None:
+            name = display_path(Path(error.filename))
+            unlisted.append(Candidate(frozenset({number}), name, None, str(error.strerror)))
+
+        for run in _runs_at(path, split, outputs, note_unlisted):
+            place = os.path.realpath(run.path)
+            runs.setdefault(place, run)
+            led_by.setdefault(place, set()).add(number)
+    cache: LabelCache = {}
+    with ThreadPoolExecutor(READERS) as pool:
+        read = pool.map(
+            lambda place: _read(frozenset(led_by[place]), runs[place], split, cache), runs
+        )
+        return [*read, *unlisted]
+
+
+def _read(paths: frozenset[int], run: Run, split: SplitName, cache: LabelCache) -> Candidate:
+    name = display_path(run.path)
+    try:
+        return Candidate(paths, name, read_predictions(run, split, cache), None)
+    except Exception as error:  # a folder from elsewhere can be broken in any way; the others go on
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        return Candidate(paths, name, None, one_line(f"{kind}{error}"))
+
+
+def _runs_at(
+    path: str, split: SplitName, outputs: Path, unlisted: Callable[[OSError], None]
+) -> list[Run]:
+    """All runs that one path stands for, in order; UserError if it stands for nothing."""
+    if path == "latest":
+        matches = [str(open_run(path, outputs).path)]
+    elif os.path.lexists(path):
+        matches = [path]
+    else:
+        matches = glob.glob(path, recursive=True)  # noqa: PTH207  (absolute patterns too)
+    if not matches:
+        raise UserError(f"{path}: no such run, folder or pattern")
+    return [run for match in sorted(matches, key=_natural) for run in _walk(match, split, unlisted)]
+
+
+def _walk(root: str, split: SplitName, unlisted: Callable[[OSError], None]) -> Iterator[Run]:
+    """The runs at or below `root` that count on a split, jobs in the order of their numbers.
+
+    A search stands for its `best/` on the test split, which its trials never saw, and for its
+    trials on the validation split. Folders that cannot be listed are handed to `unlisted`; no
+    symbolic link below `root` is followed.
+    """
+    for path, folders, files in os.walk(root, onerror=unlisted):
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=_natural)
+        if SEARCH_RESULTS in files:
+            folders[:] = [name for name in folders if name != BEST] if split == "val" else []
+            if split == "test":
+                yield Run(Path(path, BEST))  # also where there is none: reading it then says so
+        elif Run(path).exists:
+            yield Run(path)
+
+
+def _natural(name: str) -> list[tuple[str, int]]:
+    """A sort key by which 10 comes after 2."""
+    return [(text, int(digits or 0)) for text, digits in re.findall(r"(\D*)(\d*)", name)]

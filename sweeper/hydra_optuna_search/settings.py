@@ -1,0 +1,119 @@
+"""What a person may set of a search, checked before anything starts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from math import isfinite
+from typing import Any, Literal
+
+from hydra.utils import get_method
+from omegaconf import OmegaConf
+
+from hydra_optuna_search.errors import SearchError
+from hydra_plugins.hydra_optuna_search.config import OptunaSearch
+
+DIRECTIONS = {"minimize", "maximize"}
+PRUNERS = ("none", "median", "hyperband", "wilcoxon")
+FUNCTIONS = ("custom_search_space", "report", "estimate")
+
+
+@dataclass
+class Settings(OptunaSearch):
+    """The keys of `hydra.sweeper` as plain values."""
+
+    directions: tuple[Literal["minimize", "maximize"], ...] = ()
+    metrics: tuple[str, ...] = ()
+
+    @classmethod
+    def checked(cls, raw: Mapping[str, Any]) -> "Settings":
+        """Make plain values of what Hydra hands over; SearchError for one out of range."""
+        if unknown := set(raw) - {field.name for field in fields(OptunaSearch)}:
+            raise SearchError(
+                f"hydra.sweeper.{min(unknown)}: there is no such key "
+                "(hydra.sweeper.params holds what is searched)"
+            )
+        plain: dict[str, Any] = {
+            key: OmegaConf.to_container(value, resolve=True)
+            if OmegaConf.is_config(value)
+            else value
+            for key, value in raw.items()
+        }
+        settings = cls(**plain)
+        settings.spaces = _several(settings.spaces)
+        settings.directions = tuple(
+            getattr(item, "name", item) for item in _several(settings.direction)
+        )
+        n_values = len(settings.directions)
+        settings.metrics = _several(settings.metric) or (
+            ("value",) if n_values == 1 else tuple(f"value_{i}" for i in range(n_values))
+        )
+        settings._check()
+        return settings
+
+    def _check(self) -> None:
+        n_trials_wrong = not (self.grid and self.n_trials is None) and not _is_count(self.n_trials)
+        n_values, rate = len(self.directions), self.max_failure_rate
+        groups_wrong = not all(isinstance(group, str) for group in self.spaces)
+        mistakes = {
+            f"spaces={list(self.spaces)}: must be names of groups, such as "
+            "[model, features]": groups_wrong,
+            f"direction={', '.join(map(str, self.directions))}: must be minimize or maximize, "
+            "or a list": not self.directions or not set(self.directions) <= DIRECTIONS,
+            f"{len(self.metrics)} metrics, but {n_values} directions: each needs one": (
+                len(self.metrics) != n_values
+            ),
+            f"n_trials={self.n_trials}: must be a whole number, 1 or more": n_trials_wrong,
+            f"n_jobs={self.n_jobs}: must be a whole number, 1 or more": not _is_count(self.n_jobs),
+            f"pruner={self.pruner}: must be one of {', '.join(PRUNERS)}": (
+                self.pruner not in PRUNERS
+            ),
+            f"pruner={self.pruner}: a trial with several objectives cannot be pruned; "
+            "set pruner=none": self.pruner != "none" and n_values > 1,
+            f"max_failure_rate={rate}: must be from 0 to 1": not (
+                _is_number(rate) and 0 <= rate <= 1
+            ),
+            f"timeout={self.timeout}: must be null or seconds, more than 0": not (
+                self.timeout is None or (_is_number(self.timeout) and self.timeout > 0)
+            ),
+        }
+        for message, is_wrong in mistakes.items():
+            if is_wrong:
+                raise SearchError(message)
+        for key in FUNCTIONS:
+            self.function(key)
+
+    def function(self, key: str) -> Callable[..., Any] | None:
+        """The function of the application that a key names, as module.function."""
+        name = getattr(self, key)
+        try:
+            return None if name is None else get_method(name)
+        except (ImportError, ValueError) as error:  # Hydra says it in several lines
+            raise SearchError(
+                f"{key}={name}: there is no such function (module.function)"
+            ) from error
+
+    @property
+    def grid(self) -> bool:
+        """Whether every combination is wanted rather than samples."""
+        return self.kind == "GridSampler"
+
+    @property
+    def kind(self) -> str:
+        """The name of the sampler's class."""
+        return (
+            getattr(self.sampler.func, "__name__", "") if isinstance(self.sampler, partial) else ""
+        )
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and isfinite(value)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 1

@@ -1,0 +1,140 @@
+"""Where a search's study lives, and whether it is the one that the command line describes."""
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import BaseFileLock, FileLock
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study
+
+from hydra_optuna_search.errors import SearchError
+from hydra_optuna_search.pruners import make_pruner
+from hydra_optuna_search.settings import Settings
+
+JOURNAL = "study.journal"
+DEFINITION = "definition"
+
+
+def folder_lock(folder: Path) -> BaseFileLock:
+    """A lock that the processes of a search share; the system takes it from a process that dies."""
+    return FileLock(folder / ".search.lock")
+
+
+def open_storage(address: Any, folder: Path, patient: bool = False) -> BaseStorage:
+    """Open a journal file, or whatever else Optuna understands.
+
+    A database that does not answer is tried again for minutes if `patient`. SearchError, any
+    password blanked, if it cannot be opened.
+    """
+    if isinstance(address, BaseStorage):
+        return address
+    if not isinstance(address, str | None):
+        raise SearchError(f"storage={address!r}: must be null, an address, or a storage of Optuna")
+    name = str(folder / JOURNAL if address is None else address)
+    if "://" in name and not name.startswith("sqlite") and name.count("@") > 1:
+        # what follows the first would be taken for the host
+        raise SearchError(
+            "the storage's address has more than one @: write @ in a user's name or a password "
+            "as %40"
+        )
+    try:
+        if "://" not in name:
+            return _journal(Path(name))
+        from hydra_optuna_search.database import open_database
+
+        with quiet():
+            return open_database(name, patient)
+    except SearchError:
+        raise
+    except Exception as error:  # each driver has its own, and a file that is no journal raises any
+        from hydra_optuna_search.database import short_cause, without_password
+
+        message = f"storage={name} cannot be opened: {short_cause(error)}"
+        raise SearchError(without_password(message, name)) from error
+
+
+class _SystemLock:
+    """The journal's lock; Optuna's own ones outlive a killed process by 30 s."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = FileLock(f"{path}.lock")
+
+    def acquire(self) -> bool:
+        """Wait for the lock."""
+        self._lock.acquire()
+        return True
+
+    def release(self) -> None:
+        """Let go of it."""
+        self._lock.release()
+
+
+def _journal(path: Path) -> BaseStorage:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Path(f"{path}.lock").touch()  # where that is impossible, the lock would be waited for forever
+    with FileLock(f"{path}.lock"):
+        content = path.read_bytes() if path.exists() else b""
+        # A process killed while it wrote leaves half a line, after which Optuna refuses the file.
+        if content and not content.endswith(b"\n"):
+            content = content[: content.rfind(b"\n") + 1]
+            with path.open("r+b") as file:
+                file.truncate(len(content))
+    if first := content.partition(b"\n")[0]:
+        json.loads(first)  # Optuna would write to a file that is no journal, and then refuse it
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=_SystemLock(path)))  # type: ignore[arg-type]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Optuna's warnings of what is chosen on purpose: heartbeats, groups, newer parts."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=ExperimentalWarning)
+        warnings.filterwarnings("ignore", message="Heartbeat of storage", category=UserWarning)
+        yield
+
+
+def open_study(
+    settings: Settings, storage: BaseStorage, name: str, definition: Mapping[str, str]
+) -> Study:
+    """Create the study, or load it; SearchError shows the difference if it is defined otherwise.
+
+    Call this under the folder's lock.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with quiet():
+        study = optuna.create_study(
+            study_name=name,
+            storage=storage,
+            directions=settings.directions,
+            load_if_exists=True,
+            pruner=make_pruner(settings.pruner),
+        )
+    recorded = study.user_attrs.get(DEFINITION)
+    if recorded is None:
+        if study.get_trials(deepcopy=False):
+            raise SearchError(
+                f"the study {name} was not made by this sweeper: name another with study_name=..."
+            )
+        study.set_user_attr(DEFINITION, dict(definition))
+        with quiet():
+            study.set_metric_names(list(settings.metrics))
+    elif recorded != definition:
+        keys = sorted({*recorded, *definition})
+        differences = [
+            f"  {key}: begun with {recorded.get(key, 'nothing')}, "
+            f"now {definition.get(key, 'nothing')}"
+            for key in keys
+            if recorded.get(key) != definition.get(key)
+        ]
+        raise SearchError(
+            "this folder's search is another one; it can only be resumed as it was begun "
+            "(or name another hydra.sweep.dir or study_name):\n" + "\n".join(differences)
+        )
+    return study

@@ -1,0 +1,191 @@
+"""A search as its worker processes receive it: the application, the space, the study, a sampler."""
+
+import functools
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.study import Study
+
+from hydra_optuna_search.errors import SearchError
+from hydra_optuna_search.machine import Process
+from hydra_optuna_search.settings import Settings
+from hydra_optuna_search.space import Space
+from hydra_optuna_search.study import folder_lock, open_storage, open_study, quiet
+from hydra_optuna_search.trials import TrialQueue
+from hydra_optuna_search.worker import Worker
+
+WHICH_CONFIG = ("--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd")
+LARGEST_GRID = 10**6
+
+
+@dataclass(frozen=True)
+class Application:
+    """What Hydra hands a sweeper: the application that a trial runs."""
+
+    context: HydraContext
+    function: TaskFunction
+    config: DictConfig
+
+    @property
+    def folder(self) -> Path:
+        """The sweep folder."""
+        return Path(str(self.config.hydra.sweep.dir)).absolute()
+
+    @property
+    def which(self) -> tuple[str, ...]:
+        """The options that name the configuration, such as --config-name."""
+        return tuple(
+            word
+            for before, word in pairwise(("", *sys.argv[1:]))
+            if word.partition("=")[0] in WHICH_CONFIG or before in WHICH_CONFIG
+        )
+
+    @property
+    def command(self) -> list[str]:
+        """How the application is started, with the options that name its configuration."""
+        spec = getattr(sys.modules["__main__"], "__spec__", None)
+        start = ["python", "-m", spec.name] if spec else ["python", sys.argv[0]]
+        return [*start, *self.which]
+
+    def compose(self, words: list[str]) -> DictConfig:
+        """Compose a job's configuration."""
+        return self.context.config_loader.load_sweep_config(self.config, words)
+
+    def launcher(self) -> Any:
+        """Make the launcher that the configuration names."""
+        return Plugins.instance().instantiate_launcher(
+            config=self.config, hydra_context=self.context, task_function=self.function
+        )
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything that a worker needs, in this process or in another one."""
+
+    application: Application
+    settings: Settings
+    words: Sequence[str]
+    n_trials: int
+    until: float | None
+    singletons: Any
+    supervisor: Process | None = None
+
+    def space(self) -> Space:
+        """What is searched."""
+        loader, settings = self.application.context.config_loader, self.settings
+        return Space(self.words, loader, self.application.compose, settings.spaces, settings.typed)
+
+    def queue(self, space: Space) -> TrialQueue:
+        """Open the study, which must be the one that the space describes."""
+        settings, folder = self.settings, self.application.folder
+        # A worker that replaces another does not give up.
+        storage = open_storage(settings.storage, folder, patient=self.supervisor is not None)
+        name = settings.study_name or ("search" if settings.storage is None else folder.as_posix())
+        with folder_lock(folder):
+            which = self.application.which
+            study = open_study(settings, storage, name, definition(space, settings, which))
+            _enqueue(study, space, settings, self.n_trials)
+        sampler = functools.partial(make_sampler, settings)
+        return TrialQueue(study, storage, folder, self.n_trials, sampler, self.supervisor)
+
+    def worker(self, queue: TrialQueue | None = None) -> Worker:
+        """Make a worker; in another process than the one that made the task, with Hydra's state."""
+        if self.supervisor:
+            Singleton.set_state(self.singletons)
+        space, application = self.space(), self.application
+        queue = queue or self.queue(space)
+        return Worker(queue, space, self.settings, application.launcher(), application.config)
+
+
+def definition(space: Space, settings: Settings, which: Sequence[str]) -> dict[str, str]:
+    """What makes a study the same one when it is resumed: objective, space, all that is fixed."""
+    values = {"metric": ", ".join(settings.metrics), "direction": ", ".join(settings.directions)}
+    if which:
+        values["configuration"] = " ".join(which)
+    if settings.custom_search_space:
+        values["custom_search_space"] = settings.custom_search_space
+    values |= {
+        key: word.partition("=")[2]
+        for key, word in space.fixed.items()
+        if key.lstrip("+") not in settings.not_compared
+    }
+    values |= {key: parameter.text for key, parameter in space.choices.items()}
+    for choices in space.branches():
+        branch = " ".join(f"{key}={value}" for key, value in choices.items())
+        for key, parameter in space.parameters(choices).items():
+            values[f"{key} ({branch})" if branch else key] = parameter.text
+    return values
+
+
+def combinations(space: Space) -> list[dict[str, Any]]:
+    """Every combination of a grid, branch by branch of a conditional space."""
+    groups = {
+        key: [choice.value for choice in parameter.choices]
+        for key, parameter in space.choices.items()
+    }
+    points: list[dict[str, Any]] = []
+    for chosen in product(*groups.values()):
+        choices = dict(zip(groups, chosen, strict=True))
+        values = {
+            parameter.name: parameter.values() for parameter in space.parameters(choices).values()
+        }
+        if math.prod(map(len, values.values())) > LARGEST_GRID:
+            raise SearchError("the grid has more than a million points")
+        points += [
+            {**choices, **dict(zip(values, point, strict=True))}
+            for point in product(*values.values())
+        ]
+    return points
+
+
+def _enqueue(study: Study, space: Space, settings: Settings, n_trials: int) -> None:
+    """Queue the configuration as it stands, so that a search never ends below it, or a whole grid.
+
+    So is what a larger budget adds to a grid that is resumed.
+    """
+    trials = study.get_trials(deepcopy=False)
+    with quiet():
+        if settings.grid:
+            begun = [
+                {**trial.system_attrs.get("fixed_params", {}), **trial.params} for trial in trials
+            ]
+            points = combinations(space)
+            left = [point for point in points if point not in begun]
+            n_wanted = max(0, n_trials - (len(points) - len(left)))
+            rng = np.random.default_rng(settings.sampler.keywords.get("seed") or 0)
+            for i in sorted(rng.choice(len(left), n_wanted, replace=False)):
+                study.enqueue_trial(left[i])
+        elif settings.default_first and not trials:
+            study.enqueue_trial(space.default(next(space.branches())))
+
+
+def make_sampler(settings: Settings, begun: int) -> BaseSampler:
+    """A sampler with a seed made of the search's and the number of trials begun.
+
+    One seed alone would, in every worker and after every resume, suggest the same points again. A
+    quasi-random sequence is one sequence; its sampler counts in the study.
+    """
+    if isinstance(settings.sampler, BaseSampler):
+        return settings.sampler
+    keywords = {key: value for key, value in settings.sampler.keywords.items() if value is not None}
+    seed = keywords.pop("seed", None)
+    if settings.grid:
+        return RandomSampler(seed)  # every point of a grid is queued
+    kind = settings.sampler.func
+    if kind is TPESampler and keywords.get("multivariate") is not False:
+        keywords = {"multivariate": True, "group": True, **keywords}
+    if seed is not None and kind is not QMCSampler:
+        seed = int(np.random.SeedSequence([seed, begun]).generate_state(1)[0])
+    sampler: BaseSampler = kind(**keywords, **({} if seed is None else {"seed": seed}))
+    return sampler
