@@ -7,7 +7,7 @@ from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from mnist_exp.data import digits as digits_source
 from mnist_exp.data import load
 from mnist_exp.models import _fast_forest as fast_forest
-from mnist_exp.models._fast_forest import Coded, coded, grow, in_scope
+from mnist_exp.models._fast_forest import Coded, coded, grow, grows_faster
 
 pytest.importorskip("numba", reason="numba is not installed: pip install 'mnist-exp[fast]'")
 
@@ -42,7 +42,7 @@ def both(kind, codes, y, values=GREY, n_jobs=1, **parameters):
     parameters = {"n_estimators": 4, "random_state": 3, **parameters}
     theirs = kind(**parameters).fit(X, y)
     ours = kind(**parameters, n_jobs=n_jobs)
-    assert in_scope(ours)
+    assert grows_faster(ours)
     grow(ours, Coded(codes, values), y, [], lambda share: None, lambda n_trees: None)
     assert np.array_equal(theirs.predict_proba(X), ours.predict_proba(X))
     return theirs, ours
@@ -62,7 +62,7 @@ def assert_equal(theirs, ours):
 
 @pytest.mark.parametrize("parameters", PARAMETERS, ids=str)
 @pytest.mark.parametrize("kind", FORESTS)
-def test_every_parameter_in_scope_gives_the_same_trees(kind, parameters, images):
+def test_every_parameter_grows_faster_gives_the_same_trees(kind, parameters, images):
     assert_equal(*both(kind, *images, **parameters))
 
 
@@ -148,7 +148,7 @@ def test_a_stage_that_raises_ends_the_fit(images):
     ids=str,
 )
 def test_what_cannot_be_equal_is_left_to_scikit_learn(outside):
-    assert not in_scope(RandomForestClassifier(**outside))
+    assert not grows_faster(RandomForestClassifier(**outside))
 
 
 def test_a_broken_numba_is_told_once_and_replaced(monkeypatch, caplog):
@@ -157,8 +157,8 @@ def test_a_broken_numba_is_told_once_and_replaced(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "mnist_exp.models._tree_kernels", None)
     fast_forest.kernels.cache_clear()
     try:
-        assert not in_scope(RandomForestClassifier())
-        assert not in_scope(RandomForestClassifier())
+        assert not grows_faster(RandomForestClassifier())
+        assert not grows_faster(RandomForestClassifier())
         assert caplog.text.count("scikit-learn grows the forests") == 1
     finally:
         fast_forest.kernels.cache_clear()

@@ -1,7 +1,7 @@
 """scikit-learn's own forests, tree for tree and bit for bit, grown several times sooner on uint8.
 
 What comes out is an ordinary forest of ordinary decision trees: files, predictions and explanations
-do not know the difference. It needs numba; without it, and outside `in_scope`, scikit-learn grows
+do not know the difference. It needs numba; without it, and outside `grows_faster`, scikit-learn grows
 the forest itself.
 """
 
@@ -51,7 +51,7 @@ class Coded:
 
 
 def coded(X: NDArray[np.float32]) -> Coded | None:
-    """Return a matrix by the values of its columns; None if one has more than 256, or too close ones."""
+    """Return a matrix by the values of its columns; None if one has over 256, or too close ones."""
     for column in X[:SAMPLE].T:
         if len(np.unique(column)) > LEVELS:
             return None
@@ -79,7 +79,7 @@ def kernels() -> ModuleType | None:
         return None
 
 
-def in_scope(estimator: Any) -> bool:
+def grows_faster(estimator: Any) -> bool:
     """Say whether `grow` gives exactly what the estimator's own `fit` would."""
     return (
         type(estimator) in (RandomForestClassifier, ExtraTreesClassifier)
@@ -111,7 +111,7 @@ def grow(
     Parameters
     ----------
     forest
-        A RandomForestClassifier or ExtraTreesClassifier that is `in_scope`.
+        A RandomForestClassifier or ExtraTreesClassifier that is `grows_faster`.
     X, y
         The training data, with at most 256 classes.
     stages
@@ -124,6 +124,9 @@ def grow(
     n, d = X.shape
     labels = _prepare(forest, n, d, y)
     columns = _transposed(X.codes)
+    codes = np.asarray(X.codes).view()
+    codes.flags.writeable = False  # numba compiles once for each kind of array: let there be one
+    X = Coded(codes, X.values)
     random_state = check_random_state(forest.random_state)
     trees = [
         forest._make_estimator(append=False, random_state=random_state)
@@ -170,9 +173,9 @@ def _transposed(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _build(
     tree: Any, columns: NDArray[np.uint8], X: Coded, labels: NDArray[np.uint8], forest: Any
 ) -> None:
-    """Grow one tree; the two draws are those of the forest's bootstrap and of the tree's splitter."""
+    """Grow one tree, with the draws of the forest's bootstrap and of the tree's splitter."""
     loops = kernels()
-    assert loops is not None  # noqa: S101  (in_scope has asked)
+    assert loops is not None  # noqa: S101  (grows_faster has asked)
     n, d = X.shape
     weights = np.ones(n, np.uint32)
     if forest.bootstrap:
@@ -192,7 +195,7 @@ def _build(
 def _rules(tree: Any, n: int, d: int, n_classes: int) -> Any:
     """Turn parameters into numbers as `DecisionTreeClassifier._fit` does."""
     loops = kernels()
-    assert loops is not None  # noqa: S101  (in_scope has asked)
+    assert loops is not None  # noqa: S101  (grows_faster has asked)
     leaf, split, wanted = tree.min_samples_leaf, tree.min_samples_split, tree.max_features
     leaf = int(leaf) if isinstance(leaf, Integral) else ceil(leaf * n)
     split = int(split) if isinstance(split, Integral) else max(2, ceil(split * n))

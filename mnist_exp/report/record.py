@@ -51,7 +51,7 @@ def record(
 
     `started` is a perf_counter value; reads of a test set are counted in the tree `outputs`.
     """
-    environment = _environment(dataset, seeds)
+    environment = {**_environment(dataset, seeds), "fitted_by": outcome.fitted_by}
     metrics = {**outcome.metrics, "time": _times(outcome, seconds)}
     page: dict[str, Any] = {}
     with ThreadPoolExecutor(1) as pool:  # deflating the model leaves the interpreter to figures
