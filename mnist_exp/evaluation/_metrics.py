@@ -85,8 +85,9 @@ def confusion_matrix(
     array([[1, 1],
            [0, 1]])
     """
-    counts = np.bincount(label * n_classes + prediction, minlength=n_classes**2)
-    return counts.reshape(n_classes, n_classes)
+    return np.bincount(label * n_classes + prediction, minlength=n_classes**2).reshape(
+        n_classes, n_classes
+    )
 
 
 def precision_recall_f1(confusion: NDArray[np.integer]) -> tuple[NDArray[np.float64], ...]:

@@ -95,8 +95,7 @@ def mean_interval(
 
 
 def _standard_error(values: NDArray[np.floating], step: float, overlap: float) -> float:
-    spread = max(float(values.std(ddof=1)), step / sqrt(12))
-    return spread * sqrt(1 / len(values) + overlap)
+    return max(float(values.std(ddof=1)), step / sqrt(12)) * sqrt(1 / len(values) + overlap)
 
 
 def bootstrap_confusion(

@@ -235,8 +235,9 @@ class Run(Lifetime):
             for end in ("low", "high")
         }
         row = {"run": str(self.path), "state": self.state, **self._group_choices, **bounds}
-        nested = self.metrics | {"config": self.config}
-        return pandas.DataFrame([row]).join(pandas.json_normalize(nested))
+        return pandas.DataFrame([row]).join(
+            pandas.json_normalize(self.metrics | {"config": self.config})
+        )
 
     def _repr_html_(self) -> str:
         """A table for notebooks: accuracies with their intervals, choices, time, the folder."""
