@@ -1,4 +1,4 @@
-"""The forest grown on uint8 is scikit-learn's own: every array of every tree, and every probability."""
+"""The forest grown on uint8 is scikit-learn's own: every array of every tree, all probabilities."""
 
 import numpy as np
 import pytest

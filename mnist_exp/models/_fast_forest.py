@@ -1,8 +1,8 @@
 """scikit-learn's own forests, tree for tree and bit for bit, grown several times sooner on uint8.
 
 What comes out is an ordinary forest of ordinary decision trees: files, predictions and explanations
-do not know the difference. It needs numba; without it, and outside `grows_faster`, scikit-learn grows
-the forest itself.
+do not know the difference. It needs numba; without it, and outside `grows_faster`, scikit-learn
+grows the forest itself.
 """
 
 import logging

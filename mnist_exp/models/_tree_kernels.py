@@ -1,4 +1,4 @@
-"""Compiled loops that grow one decision tree on columns of at most 256 values, as scikit-learn grows it.
+"""Compiled loops that grow a decision tree on columns of at most 256 values as scikit-learn does.
 
 Random numbers, the order of nodes, the handling of constant columns and the arithmetic of the
 criteria are those of scikit-learn 1.9 (sklearn/tree/_splitter.pyx, _tree.pyx, _criterion.pyx), so
@@ -27,11 +27,10 @@ SPARSE = (
 
 def compiled(function: Any) -> Any:
     """Compile with numba, and keep the result where a folder for it can be written."""
-    options = {"nogil": True, "error_model": "numpy"}
     try:
-        return njit(cache=True, **options)(function)
+        return njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # "no locator available": the package and the user's cache are read-only
-        return njit(**options)(function)
+        return njit(nogil=True, error_model="numpy")(function)
 
 
 class Rules(NamedTuple):
@@ -295,7 +294,7 @@ def _is_constant(pixels: NDArray[np.uint8], base: int, step: int, node: Node) ->
     """Say whether the samples have one value only."""
     first = pixels[np.uint64(node.index[0]) * step + base]
     for i in range(1, node.index.size):
-        if pixels[np.uint64(node.index[i]) * step + base] != first:  # noqa: SIM110  (compiled)
+        if pixels[np.uint64(node.index[i]) * step + base] != first:
             return False
     return True
 
