@@ -20,6 +20,25 @@ from mnist_exp.data import digits as digits_source
 from mnist_exp.data import load
 from mnist_exp.runs import Run
 
+# The files that take longest begin, so that none is left over when the other workers are through.
+FIRST = (
+    "test_train",
+    "test_search",
+    "test_demo",
+    "test_launchers",
+    "test_processes",
+    "test_faults",
+)
+
+
+def pytest_xdist_auto_num_workers():
+    """One worker more than there are cpus: tests of commands wait for processes half the time."""
+    return (os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()) + 1
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: FIRST.index(item.path.stem) if item.path.stem in FIRST else 99)
+
 
 @pytest.fixture(scope="session")
 def mnist_dir():

@@ -18,6 +18,7 @@ from mnist_exp.comparison._evidence import (
     filter_runs,
     sort_runs,
 )
+from mnist_exp.comparison._formats import run_row, to_html
 from mnist_exp.errors import UserError
 from mnist_exp.evaluation import wilson
 from mnist_exp.runs import Run, SplitName
@@ -126,13 +127,9 @@ class Comparison:
         """
         import pandas
 
-        from mnist_exp.comparison._formats import run_row
-
         return pandas.DataFrame([run_row(run) for run in self.runs])
 
     def _repr_html_(self) -> str:
-        from mnist_exp.comparison._formats import to_html
-
         return to_html(self)
 
 

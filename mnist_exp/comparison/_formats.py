@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.table import Table
@@ -11,11 +11,13 @@ from rich.text import Text
 
 from mnist_exp.comparison import _words as words
 from mnist_exp.comparison._candidates import printable
-from mnist_exp.comparison._compare import Comparison
 from mnist_exp.comparison._evidence import ComparedRun, Difference
 from mnist_exp.comparison._evidence import Group as Recipe
 from mnist_exp.evaluation import Interval
 from mnist_exp.runs import html_table
+
+if TYPE_CHECKING:
+    from mnist_exp.comparison._compare import Comparison
 
 STYLES = {"better": "green", "worse": "red"}
 SENTENCES = 10  # verdicts and skipped runs that the table spells out; JSON has all
@@ -35,7 +37,7 @@ RECIPE_HEAD = ["recipe", "runs", "mean accuracy %", "difference, points", "p (Ho
 PAIR_HEAD = ["A", "B", "B - A, points", "fixed / broke", "p (Holm)", "verdict of B"]
 
 
-def to_json(comparison: Comparison) -> dict[str, Any]:
+def to_json(comparison: "Comparison") -> dict[str, Any]:
     """Plain data under stable names: differences in points, None where there is nothing to say."""
     return {
         "split": comparison.split,
@@ -98,7 +100,7 @@ def _bounds(interval: Interval | None) -> list[float] | None:
     return None if interval is None else [interval.low, interval.high]
 
 
-def to_csv(comparison: Comparison) -> str:
+def to_csv(comparison: "Comparison") -> str:
     """One row per run, every figure in a column of its own; changed keys are `config.<key>`."""
     import pandas
 
@@ -121,7 +123,7 @@ def run_row(run: ComparedRun) -> dict[str, Any]:
     return row
 
 
-def to_markdown(comparison: Comparison) -> str:
+def to_markdown(comparison: "Comparison") -> str:
     """The tables and the verdicts, for a pull request."""
     title = f"**{words.headline(comparison)}.** {basis(comparison)}"
     tables = [_markdown(head, rows) for _, head, rows in _tables(comparison)]
@@ -138,7 +140,7 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\`|*_\[\]<>])", r"\\\1", text)
 
 
-def to_html(comparison: Comparison) -> str:
+def to_html(comparison: "Comparison") -> str:
     """The table of runs, for a notebook."""
     return html_table(
         f"{words.headline(comparison)}. {basis(comparison)}.",
@@ -147,7 +149,7 @@ def to_html(comparison: Comparison) -> str:
     )
 
 
-def basis(comparison: Comparison) -> str:
+def basis(comparison: "Comparison") -> str:
     """What all of it rests on."""
     tests = f"p after Holm for {comparison.holm_m:,} tests" if comparison.holm_m > 1 else "one test"
     return (
@@ -191,7 +193,7 @@ def recipe_cells(group: Recipe) -> list[str]:
     ]
 
 
-def pair_rows(comparison: Comparison) -> list[list[str]]:
+def pair_rows(comparison: "Comparison") -> list[list[str]]:
     """Every pair's line under PAIR_HEAD."""
     return [
         [printable(pair.a), printable(pair.b), *_difference_cells(pair.difference)]
@@ -199,7 +201,7 @@ def pair_rows(comparison: Comparison) -> list[list[str]]:
     ]
 
 
-def notes(comparison: Comparison) -> list[tuple[str, str]]:
+def notes(comparison: "Comparison") -> list[tuple[str, str]]:
     """Verdicts in words, then skipped runs with the reason, as far as anybody reads."""
     compared = [run for run in comparison.runs if run.difference][:SENTENCES]
     skipped, more = comparison.skipped[:SENTENCES], len(comparison.skipped) - SENTENCES
@@ -212,7 +214,7 @@ def notes(comparison: Comparison) -> list[tuple[str, str]]:
     return [(printable(name), printable(text)) for name, text in lines]
 
 
-def _tables(comparison: Comparison) -> list[tuple[str, list[str], list[list[str]]]]:
+def _tables(comparison: "Comparison") -> list[tuple[str, list[str], list[list[str]]]]:
     """The tables that have rows: title, head and rows of each."""
     over = f"Over {comparison.groups[0].key}" if comparison.groups else ""
     tables = [
@@ -223,7 +225,7 @@ def _tables(comparison: Comparison) -> list[tuple[str, list[str], list[list[str]
     return [table for table in tables if table[2]]
 
 
-def print_table(comparison: Comparison, console: Console) -> None:
+def print_table(comparison: "Comparison", console: Console) -> None:
     """The comparison for a person; into a pipe, every run on a line of its own, however long."""
     headline, tables = words.headline(comparison), _tables(comparison)
     if console.is_terminal:
