@@ -307,7 +307,7 @@ def _fit(
 ) -> tuple[Pipeline, int, str]:
     """A function of its own so that the training matrix is gone before the model is written."""
     train, val = dataset.train, dataset.val
-    coded = type(features) is Pixels and models.grows_faster(estimator)
+    coded = type(features) is Pixels and models.grows_faster(estimator, len(dataset.classes))
     X, y, features, seconds = computed_once(memory, prepare, ["train", "n_jobs", "stages"])(
         train.sha256, augment, features, seed, train, n_jobs, Stages(), coded
     )

@@ -42,7 +42,7 @@ def both(kind, codes, y, values=GREY, n_jobs=1, **parameters):
     parameters = {"n_estimators": 4, "random_state": 3, **parameters}
     theirs = kind(**parameters).fit(X, y)
     ours = kind(**parameters, n_jobs=n_jobs)
-    assert grows_faster(ours)
+    assert grows_faster(ours, 10)
     grow(ours, Coded(codes, values), y, [], lambda share: None, lambda n_trees: None)
     assert np.array_equal(theirs.predict_proba(X), ours.predict_proba(X))
     return theirs, ours
@@ -148,7 +148,12 @@ def test_a_stage_that_raises_ends_the_fit(images):
     ids=str,
 )
 def test_what_cannot_be_equal_is_left_to_scikit_learn(outside):
-    assert not grows_faster(RandomForestClassifier(**outside))
+    assert not grows_faster(RandomForestClassifier(**outside), 10)
+
+
+def test_more_classes_than_a_byte_counts_are_left_to_scikit_learn():
+    assert grows_faster(RandomForestClassifier(), 256)
+    assert not grows_faster(RandomForestClassifier(), 257)
 
 
 def test_a_broken_numba_is_told_once_and_replaced(monkeypatch, caplog):
@@ -157,8 +162,8 @@ def test_a_broken_numba_is_told_once_and_replaced(monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "mnist_exp.models._tree_kernels", None)
     fast_forest.kernels.cache_clear()
     try:
-        assert not grows_faster(RandomForestClassifier())
-        assert not grows_faster(RandomForestClassifier())
+        assert not grows_faster(RandomForestClassifier(), 10)
+        assert not grows_faster(RandomForestClassifier(), 10)
         assert caplog.text.count("scikit-learn grows the forests") == 1
     finally:
         fast_forest.kernels.cache_clear()

@@ -79,10 +79,20 @@ def kernels() -> ModuleType | None:
         return None
 
 
-def grows_faster(estimator: Any) -> bool:
-    """Say whether `grow` gives exactly what the estimator's own `fit` would."""
+def grows_faster(estimator: Any, n_classes: int) -> bool:
+    """Say whether `grow` gives exactly what the estimator's own `fit` would.
+
+    What stays out: a limit of leaves, of impurity or of weights, pruning, monotonic constraints,
+    weights that are no counts, an out-of-bag score, a warm start, and more than 256 classes.
+
+    Examples
+    --------
+    >>> grows_faster(RandomForestClassifier(ccp_alpha=0.1), n_classes=10)
+    False
+    """
     return (
-        type(estimator) in (RandomForestClassifier, ExtraTreesClassifier)
+        n_classes <= LEVELS
+        and type(estimator) in (RandomForestClassifier, ExtraTreesClassifier)
         and kernels() is not None
         and estimator.criterion in ("gini", "entropy", "log_loss")
         and estimator.max_leaf_nodes is None

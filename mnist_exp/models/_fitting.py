@@ -103,9 +103,12 @@ def fit(
     >>> len(forest.estimators_)
     30
     """
-    if grows_faster(estimator) and (matrix := X if isinstance(X, Coded) else coded(X)):
-        _grow_faster(estimator, matrix, y, advance, on_stage)
-        return "numba"
+    if grows_faster(estimator, len(np.unique(y))):
+        matrix = X if isinstance(X, Coded) else coded(X)
+        if matrix is not None:
+            _grow_faster(estimator, matrix, y, advance, on_stage)
+            return "numba"
+    assert not isinstance(X, Coded)  # noqa: S101  (for such forests alone, as said above)
     if hasattr(estimator, "n_estimators") and not getattr(estimator, "warm_start", True):
         _grow(estimator, X, y, advance, on_stage)
     elif on_stage is not None and _learns_in_epochs(estimator):
