@@ -7,7 +7,16 @@ from mnist_exp.data._dataset import Dataset, Images, Labels, Part, Source, Split
 from mnist_exp.data._download import DownloadError
 from mnist_exp.data._folder import folder
 from mnist_exp.data._idx import idx
-from mnist_exp.data._published import auto, decide_auto, digits, fashion_mnist, mnist
+from mnist_exp.data._published import (
+    auto,
+    decide_auto,
+    digits,
+    emnist,
+    fashion_mnist,
+    kmnist,
+    mnist,
+    qmnist,
+)
 from mnist_exp.data._splits import load
 
 __all__ = [
@@ -21,9 +30,12 @@ __all__ = [
     "auto",
     "decide_auto",
     "digits",
+    "emnist",
     "fashion_mnist",
     "folder",
     "idx",
+    "kmnist",
     "load",
     "mnist",
+    "qmnist",
 ]
