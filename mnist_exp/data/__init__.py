@@ -5,6 +5,7 @@ One function per source, one YAML for each in conf/dataset/.
 
 from mnist_exp.data._dataset import Dataset, Images, Labels, Part, Source, Split
 from mnist_exp.data._download import DownloadError
+from mnist_exp.data._file import file, table_images
 from mnist_exp.data._folder import folder
 from mnist_exp.data._idx import idx
 from mnist_exp.data._published import (
@@ -32,10 +33,12 @@ __all__ = [
     "digits",
     "emnist",
     "fashion_mnist",
+    "file",
     "folder",
     "idx",
     "kmnist",
     "load",
     "mnist",
     "qmnist",
+    "table_images",
 ]

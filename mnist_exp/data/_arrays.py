@@ -16,18 +16,32 @@ from mnist_exp.errors import UserError
 
 Values = NDArray[Any]
 
-_PARTS: dict[str, Part] = {"train": "train", "training": "train"} | dict.fromkeys(
-    ("test", "testing", "t10k", "val", "valid", "validation"), "test"
-)
+_PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test", "t10k": "test"}
+_PARTS |= dict.fromkeys(("val", "valid", "validation"), "val")
 _ROLES = dict.fromkeys(
     ("x", "image", "images", "img", "imgs", "picture", "pictures", "data", "pixels"), "images"
 ) | dict.fromkeys(("y", "label", "labels", "target", "targets", "class", "digit"), "labels")
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601, as Pillow's
 
 
-def part_of(name: str) -> Part | None:
-    """The part that a name speaks of: `x_train`, `emnist-digits-test-images`, `t10k`."""
+def part_of(name: str) -> str | None:
+    """The part that a name speaks of: train, test or val, as in `x_train` or `t10k-images`."""
     return next((_PARTS[word] for word in _words(name) if word in _PARTS), None)
+
+
+def as_parts(groups: Mapping[str | None, Any]) -> dict[Part, Any]:
+    """Make the test part of the validation part where there is none, and say what is left out.
+
+    What names no part is the training part, if nothing else is.
+    """
+    train = "train" if "train" in groups else None
+    test = "test" if "test" in groups else "val"
+    if unused := groups.keys() - {train, test}:
+        log_once(f"left out, since train and {test} are there: {', '.join(map(str, unused))}")
+    if train in groups and test in groups:
+        return {"train": groups[train], "test": groups[test]}
+    alone = train if train in groups else test
+    return {"train": groups[alone]} if alone in groups else {}
 
 
 def role_of(name: str) -> str | None:
@@ -37,6 +51,7 @@ def role_of(name: str) -> str | None:
 
 def _words(name: str) -> list[str]:
     spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower()
+    spaced = re.sub(r"\b([xy])(train|test|val)", r"\1 \2", spaced)
     return re.findall(r"t10k|[a-z]+", spaced)
 
 
@@ -145,7 +160,9 @@ class PartedArrays:
         labels = np.searchsorted(known, values)
         if len(self.parts) > 1:
             return images, labels
-        rows = split_rows(labels, known, self.test_fraction, split_seed, str(self.where))[which]
+        rows = split_rows(labels, self.classes(), self.test_fraction, split_seed, str(self.where))[
+            which
+        ]
         return images[rows], labels[rows]
 
     def classes(self) -> tuple[str, ...]:
@@ -164,7 +181,7 @@ class PartedArrays:
 
 
 def split_rows(
-    labels: Labels, names: Sequence[Any], test_fraction: float, split_seed: int, where: str
+    labels: Labels, names: Sequence[str], test_fraction: float, split_seed: int, where: str
 ) -> dict[Part, Labels]:
     """Return stratified rows for each part of data that come as one; the log says it."""
     if type(test_fraction) not in (int, float) or not 0 < test_fraction < 1:
@@ -172,8 +189,8 @@ def split_rows(
     counts = np.bincount(labels, minlength=len(names))
     if counts.min() < 2:
         raise UserError(
-            f"{where}: class {names[counts.argmin()]} has one picture only, so none is left for "
-            "testing"
+            f"{where}: class {names[int(counts.argmin())]} has one picture only, so none is left "
+            "for testing"
         )
     share = f"{test_fraction:.0%} of the images, stratified by class, are"
     log_once(f"{where} has no test part of its own: {share} put aside for testing")

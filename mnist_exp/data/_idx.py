@@ -6,6 +6,7 @@ The magic number is two zeros, a byte for the type (8 for uint8), and the number
 import hashlib
 import logging
 import math
+import re
 import struct
 import zlib
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from mnist_exp.data._arrays import (
     adjusted,
     as_images,
     as_labels,
+    as_parts,
     part_of,
     role_of,
 )
@@ -98,41 +100,50 @@ def idx(
     (('1', '2'), [0, 1, 0, 1])
     """
     folder = given_folder(path, "idx")
-    files = _find(folder, prefix)
-    parts: dict[Part, ArrayPart] = {
-        part: ArrayPart(*(partial(read_idx, files[part, role], role, cache_dir) for role in ROLES))
-        for part in FILES
-        if (part, "images") in files
+    parts = {
+        part: ArrayPart(*(partial(read_idx, files[role], role, cache_dir) for role in ROLES))
+        for part, files in _find(folder, prefix).items()
     }
     arrays = PartedArrays(folder, parts, test_fraction)
     return adjusted(Source(name, arrays.part, arrays.classes), transpose, invert, classes)
 
 
-def _find(folder: Path, prefix: str | None) -> dict[tuple[Part, str], Path]:
+def _find(folder: Path, prefix: str | None) -> dict[Part, dict[str, Path]]:
     """Find the files of each part, by their names; of several spellings the packed one."""
-    files: dict[tuple[Part, str], Path] = {}
+    groups: dict[str | None, dict[str, Path]] = {}
     prefixes: set[str] = set()
     names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     for name in sorted(names, key=lambda name: not name.endswith(".gz")):
         part, role = part_of(name), role_of(name)
         is_idx = name.endswith(".gz") or "idx" in name or "ubyte" in name or "." not in name
         if part and role and is_idx and ".tsv" not in name and name.startswith(prefix or ""):
-            prefixes.add(name[: name.rindex(role[:5])].rpartition("-")[0].rpartition("-")[0])
-            files.setdefault((part, role), folder / name)
+            prefixes.add(re.split(r"-?(train|t10k|test|val)", name, maxsplit=1)[0])
+            groups.setdefault(part, {}).setdefault(role, folder / name)
     if len(prefixes) > 1:
         several = ", ".join(sorted(prefixes))
         raise UserError(f"{folder} holds several datasets ({several}): choose with dataset.prefix=")
-    there = f"the folder holds {', '.join(names[:8]) or 'nothing'}" + ", ..." * (len(names) > 8)
-    wanted: list[Part] = [part for part in FILES if any(key[0] == part for key in files)]
-    for part in wanted or ["train"]:
+    parts = as_parts(groups) or {"train": {}}
+    for part, files in parts.items():
         for role, usual in zip(ROLES, FILES[part], strict=True):
-            if (part, role) not in files:
-                raise UserError(f"{folder}: neither {usual} nor {usual}.gz is there; {there}")
-    return files
+            if role not in files:
+                raise UserError(
+                    f"{folder}: neither {usual} nor {usual}.gz is there; {holding(folder)}"
+                )
+    return parts
+
+
+def holding(folder: Path) -> str:
+    """Say what lies in a folder."""
+    names = sorted(entry.name for entry in folder.iterdir())
+    return f"the folder holds {', '.join(names[:8]) or 'nothing'}" + ", ..." * (len(names) > 8)
 
 
 class IdxError(ValueError):
     """What is wrong with the bytes of an IDX file; callers put the file's name in front."""
+
+
+class NotIdxError(IdxError):
+    """The file is something else."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +180,8 @@ def read_idx(
     def parse() -> Values:
         try:
             values = parse_idx(path.read_bytes(), role, digest)
+        except NotIdxError as error:
+            raise UserError(f"{path}: {error}; {holding(path.parent)}") from error
         except IdxError as error:
             raise UserError(f"{path}: {error}") from error
         except OSError as error:
@@ -188,7 +201,7 @@ def parse_idx(raw: bytes, role: str, digest: Digest | None = None) -> Values:
     if kind_of(header)[0] not in ("idx", "html", "lfs") and len(header) < start:
         raise IdxError(f"truncated: {len(header)} bytes, not even a header")
     if kind_of(header)[0] != "idx":
-        raise IdxError(f"not an IDX file of {role}, but {kind_of(header)[1]}")
+        raise NotIdxError(f"not an IDX file of {role}, but {kind_of(header)[1]}")
     if header[3] not in _DIMENSIONS[role]:
         magic = int.from_bytes(header[:4])
         raise IdxError(f"not an IDX file of {role}: its magic number is {magic}, not {usual}")
