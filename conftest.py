@@ -5,15 +5,18 @@ from pathlib import Path
 import pytest
 
 
-@pytest.fixture(scope="session")
-def _folder_with_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(autouse=True)
+def _where_examples_run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not isinstance(request.node, pytest.DoctestItem) or "load_reader" not in request.node.name:
+        return
     from omegaconf import OmegaConf  # noqa: TID251  (writes the run's configuration)
 
     from mnist_exp.config import build, compose
     from mnist_exp.recognition import Neighbours
     from mnist_exp.runs import Run, point_latest
 
-    outputs = tmp_path_factory.mktemp("examples") / "outputs"
+    monkeypatch.chdir(request.getfixturevalue("tmp_path"))
+    outputs = Path("outputs").absolute()
     cfg = compose(["dataset=digits", "model=sgd", "n_jobs=1", f"cache_dir='{outputs.as_posix()}'"])
     run = Run.claim(outputs / "first", [])
     run.config_path.parent.mkdir()
@@ -25,10 +28,3 @@ def _folder_with_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run.save_neighbours(Neighbours.of(dataset.train, strokes=True, digits=False).arrays())
     run.finish("completed")
     point_latest(outputs, run)
-    return outputs.parent
-
-
-@pytest.fixture(autouse=True)
-def _where_examples_run(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if isinstance(request.node, pytest.DoctestItem) and "load_reader" in request.node.name:
-        monkeypatch.chdir(request.getfixturevalue("_folder_with_a_run"))

@@ -89,9 +89,11 @@ def shift(
     _check(whole=True, pixels=(pixels, 1, min(height, width) - 1))
     if not isinstance(diagonal, bool):
         raise UserError(f"augment.diagonal must be true or false, not {diagonal!r}")
-    everywhere = itertools.product((-1, 0, 1), repeat=2)
-    directions = [(down, right) for down, right in everywhere if diagonal or 0 in (down, right)]
-    directions.remove((0, 0))
+    directions = [
+        (down, right)
+        for down, right in itertools.product((-1, 0, 1), repeat=2)
+        if (down, right) != (0, 0) and (diagonal or 0 in (down, right))
+    ]
     result = np.zeros((1 + len(directions), *images.shape), np.uint8)
     result[0] = images
     # What stays in the picture, by direction.
@@ -186,8 +188,12 @@ def affine(
     (20, 28, 28)
     """
     height, width = _size(images)
-    _check(degrees=(degrees, 0, 180), scale=(scale, 0, 0.95), shear=(shear, 0, 80))
-    _check(translation=(translation, 0, max(height, width)))
+    _check(
+        degrees=(degrees, 0, 180),
+        scale=(scale, 0, 0.95),
+        shear=(shear, 0, 80),
+        translation=(translation, 0, max(height, width)),
+    )
     y, x = (
         np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2) for size in (height, width)
     )

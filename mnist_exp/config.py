@@ -2,12 +2,14 @@
 
 import difflib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from hydra.errors import CompactHydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
+from platformdirs import user_cache_dir
 
 from mnist_exp.errors import UserError
 
@@ -30,15 +32,11 @@ def _cpus() -> int:
     return cpus()
 
 
-def _user_cache() -> str:
-    from platformdirs import user_cache_dir
-
-    return str(user_cache_dir("mnist_exp", appauthor=False))
-
-
 # Recorded as `${cpus:}` rather than as a number: a run repeated elsewhere uses the cpus there.
 OmegaConf.register_new_resolver("cpus", _cpus, replace=True)
-OmegaConf.register_new_resolver("user_cache", _user_cache, replace=True)
+OmegaConf.register_new_resolver(
+    "user_cache", partial(user_cache_dir, "mnist_exp", appauthor=False), replace=True
+)
 
 
 def compose(words: Sequence[str]) -> DictConfig:
@@ -105,7 +103,7 @@ def build(cfg: DictConfig) -> "Experiment":
 
     seed = _integer(cfg, "seed", 0, 2**32 - 1)
     n_jobs = _integer(cfg, "n_jobs", 1, 4096)
-    cache_gb = _integer(cfg, "cache_gb", 0, 10**6)
+    cache_bytes = _integer(cfg, "cache_gb", 0, 10**6) * 2**30
     features, estimator = _instantiate(cfg, "features"), _instantiate(cfg, "model")
     check_parameters(features, "features")
     check_parameters(estimator, "model")
@@ -118,7 +116,7 @@ def build(cfg: DictConfig) -> "Experiment":
         seed=seed,
         n_jobs=n_jobs,
         cache_dir=Path(cfg.cache_dir),
-        cache_bytes=cache_gb * 2**30,
+        cache_bytes=cache_bytes,
     )
 
 
@@ -138,10 +136,9 @@ def _instantiate(cfg: DictConfig, group: str, leave_out: tuple[str, ...] = ()) -
     try:
         return instantiate(_without({*leave_out, SPACE}, node), _convert_="all")
     except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, UserError):
-            raise cause from error
-        raise UserError(f"{group}: {cause or error}") from error
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from error
+        raise UserError(f"{group}: {error.__cause__ or error}") from error
 
 
 def _without(keys: set[str], node: dict[str, Any]) -> dict[str, Any]:
@@ -198,8 +195,8 @@ def load_recorded(path: Path) -> "Dataset":
 
     try:
         cfg = load_config(path)
-        own = [file for file in (CONF / "train.yaml", LOCAL) if file.is_file()]
-        here = OmegaConf.merge(*map(OmegaConf.load, own))
+        defaults = [file for file in (CONF / "train.yaml", LOCAL) if file.is_file()]
+        here = OmegaConf.merge(*map(OmegaConf.load, defaults))
         cfg.cache_dir = here.cache_dir
         if "data_dir" not in cfg or not Path(str(cfg.data_dir)).is_dir():
             cfg.data_dir = here.data_dir
@@ -211,7 +208,8 @@ def load_recorded(path: Path) -> "Dataset":
                 f"dataset._target_={node['_target_']}: no dataset of mnist_exp, and nothing else "
                 "is called"
             )
-        source = _instantiate(cfg, "dataset", leave_out=SIZES)
-        return load(source, **{size: node[size] for size in SIZES})
+        return load(
+            _instantiate(cfg, "dataset", leave_out=SIZES), **{size: node[size] for size in SIZES}
+        )
     except (OmegaConfBaseException, OSError, KeyError) as error:
         raise UserError(explain(error)) from error

@@ -4,19 +4,14 @@ import argparse
 import logging
 import os
 import socket
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mnist_exp.errors import UserError
-
-if TYPE_CHECKING:
-    from mnist_exp.app.loaded_runs import LoadedRuns
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EPILOG = """Without --run it takes the latest run under --runs, or the newest; where there is
@@ -68,7 +63,7 @@ def _serve(arguments: argparse.Namespace) -> None:
     from threadpoolctl import threadpool_limits
 
     from mnist_exp.app.feedback import Feedback
-    from mnist_exp.app.loaded_runs import LoadedRuns, describe
+    from mnist_exp.app.loaded_runs import LoadedRuns, describe, first_run
     from mnist_exp.runs import open_run
 
     runs = LoadedRuns(
@@ -98,32 +93,6 @@ def _check_port(host: str, port: int) -> None:
         raise UserError(
             f"{host}:{port} cannot be used ({error}): choose another --port or --host"
         ) from error
-
-
-def first_run(runs: "LoadedRuns") -> str:
-    """The name of the run to begin with; a model is trained where there is none."""
-    from mnist_exp.runs import open_run
-
-    if runs.first is not None:
-        return runs.name(runs.first)
-    if not runs.listed():
-        train(runs.root)
-    try:
-        return runs.name(open_run("latest", runs.root))
-    except UserError:  # latest was moved away, or is a search's trial: the newest one will do
-        return runs.name(None)
-
-
-def train(outputs: Path) -> None:
-    """Train the default model, with the progress that training shows; UserError if that fails."""
-    _tell(
-        f"no run in {outputs}: training model=sgd first, on MNIST if it is on disk or can be "
-        "downloaded, else on the small digits bundled with scikit-learn"
-    )
-    quoted = str(outputs).replace("\\", "\\\\").replace("'", "\\'")
-    command = [sys.executable, "-m", "mnist_exp.train", "model=sgd", f"outputs='{quoted}'"]
-    if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
-        raise UserError("training failed; see above")
 
 
 def _tell(message: str) -> None:

@@ -152,19 +152,6 @@ class Experiment:
         )
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """The training data as the estimator wants it, with the fitted features that made it so.
-
-    `seconds` is what that took, also where it comes from a cache: a fit is as long as it is.
-    """
-
-    X: NDArray[np.float32]
-    y: NDArray[np.int64]
-    features: BaseEstimator
-    seconds: dict[str, float]
-
-
 def run_experiment(
     dataset: Dataset,
     augment: Augmentation,
@@ -267,14 +254,18 @@ def prepare(
     train: Split,
     n_jobs: int,
     stages: Stages,
-) -> Prepared:
-    """Augment and extract features; `sha256` stands for `train` where a cache names the result."""
+) -> tuple[NDArray[np.float32], NDArray[np.int64], BaseEstimator, dict[str, float]]:
+    """Augment and extract features; `sha256` stands for `train` where a cache names the result.
+
+    Returns the training matrix, its labels, the fitted features and the seconds of the stages: a
+    run takes as long as its work does, also where the result comes from a cache.
+    """
     with stages("augment"):
         images = augment(train.images, np.random.default_rng(seed), n_jobs=n_jobs)
     y = np.tile(train.labels, len(images) // len(train))
     with stages("features", f"{len(images):,} images"), _refusals_named("features"):
         X = features.fit_transform(images, y)
-    return Prepared(X, y, features, stages.seconds)
+    return X, y, features, stages.seconds
 
 
 def extract(
@@ -285,8 +276,9 @@ def extract(
 
 
 def _val_features(val: Split, features: BaseEstimator, memory: Memory, n_jobs: int) -> Any:
-    cached = computed_once(memory, extract, ["images", "n_jobs"])
-    return cached(val.sha256, features, val.images, n_jobs)
+    return computed_once(memory, extract, ["images", "n_jobs"])(
+        val.sha256, features, val.images, n_jobs
+    )
 
 
 def _fit(
@@ -302,18 +294,17 @@ def _fit(
 ) -> tuple[Pipeline, int]:
     """A function of its own so that the training matrix is gone before the model is written."""
     train, val = dataset.train, dataset.val
-    prepared = computed_once(memory, prepare, ["train", "n_jobs", "stages"])(
+    X, y, features, seconds = computed_once(memory, prepare, ["train", "n_jobs", "stages"])(
         train.sha256, augment, features, seed, train, n_jobs, Stages()
     )
-    stages.seconds |= prepared.seconds
+    stages.seconds |= seconds
     on_stage = None
     if on_interim is not None and val is not None:
-        X_val = _val_features(val, prepared.features, memory, n_jobs)
+        X_val = _val_features(val, features, memory, n_jobs)
         on_stage = _judging(on_interim, estimator, X_val, val, len(dataset.classes), n_jobs)
-    shape = "{:,} x {:,}".format(*prepared.X.shape)
-    with stages("fit", shape) as advance, _refusals_named("model"):
-        models.fit(estimator, prepared.X, prepared.y, advance, on_stage)
-    return models.assemble(prepared.features, estimator), len(prepared.y)
+    with stages("fit", "{:,} x {:,}".format(*X.shape)) as advance, _refusals_named("model"):
+        models.fit(estimator, X, y, advance, on_stage)
+    return models.assemble(features, estimator), len(y)
 
 
 def _judging(
@@ -352,8 +343,11 @@ def _predict(model: Any, inputs: NDArray[Any], split: Split, n_jobs: int) -> Pre
 
 
 def _metrics(predictions: Predictions, n_classes: int) -> dict[str, float]:
-    metrics = asdict(compute_metrics(predictions, n_classes))
-    return {name: value for name, value in metrics.items() if value is not None}
+    return {
+        name: value
+        for name, value in asdict(compute_metrics(predictions, n_classes)).items()
+        if value is not None
+    }
 
 
 def compute_intervals(predictions: Predictions, n_classes: int, seed: int) -> dict[str, Interval]:
@@ -362,12 +356,15 @@ def compute_intervals(predictions: Predictions, n_classes: int, seed: int) -> di
     The calibration error has none: it is biased at any finite number of images.
     """
     label, n, metrics = predictions.label, len(predictions.label), _metrics(predictions, n_classes)
-    shares = [name for name in ("accuracy", "top2_accuracy") if name in metrics]
-    intervals: dict[str, Interval] = {name: wilson(round(metrics[name] * n), n) for name in shares}
-    confusion = confusion_matrix(label, predictions.prediction, n_classes)
-    rng = np.random.default_rng(seed)
+    intervals: dict[str, Interval] = {
+        name: wilson(round(metrics[name] * n), n)
+        for name in ("accuracy", "top2_accuracy")
+        if name in metrics
+    }
     intervals["macro_f1"] = bootstrap_confusion(
-        confusion, lambda draws: precision_recall_f1(draws)[2].mean(axis=-1), rng
+        confusion_matrix(label, predictions.prediction, n_classes),
+        lambda draws: precision_recall_f1(draws)[2].mean(axis=-1),
+        np.random.default_rng(seed),
     )
     if predictions.probability is not None:
         intervals["log_loss"] = mean_interval(image_log_loss(label, predictions.probability))

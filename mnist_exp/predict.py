@@ -21,7 +21,6 @@ or 28x28 pixels as MNIST has them; a quoted pattern ("digits/*.png"), or - for o
 standard input. Several digits in one picture are read from left to right. A picture that is blank
 or unlike any digit is refused, with the reason."""
 STDIN = "-"
-UNREADABLE = "unreadable"
 
 
 def main() -> None:
@@ -48,9 +47,10 @@ def main() -> None:
         answers = list(predict(arguments.run, arguments.images, arguments.outputs))
         errors = [f"error: {error}" for _, _, error in answers if error]
         if len(errors) < len(answers):
-            lines = [f"{name}: {in_words(answer)}" for name, answer, _ in answers]
-            objects = [answer.as_json(name) for name, answer, _ in answers]
-            text = json.dumps(objects, indent=2) if arguments.json else "\n".join(lines)
+            if arguments.json:
+                text = json.dumps([answer.as_json(name) for name, answer, _ in answers], indent=2)
+            else:
+                text = "\n".join(f"{name}: {in_words(answer)}" for name, answer, _ in answers)
             print(text, flush=True)
         if errors:
             sys.exit("\n".join(errors))
@@ -80,12 +80,10 @@ def predict(
     threadpool_limits(1)  # for one picture at a time, threads cost more than they save
     for name in names:
         try:
-            if name == STDIN:
-                image = read_image(io.BytesIO(sys.stdin.buffer.read()), "standard input")
-            else:
-                image = read_image(Path(name))
+            file = io.BytesIO(sys.stdin.buffer.read()) if name == STDIN else Path(name)
+            image = read_image(file, "standard input" if name == STDIN else name)
         except UserError as error:
-            yield name, Answer(None, UNREADABLE), error
+            yield name, Answer(None, "unreadable"), error
         else:
             yield name, reader.read(image), None
 

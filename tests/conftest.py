@@ -220,6 +220,33 @@ def chromium():
 
 
 @pytest.fixture
+def open_page(chromium):
+    """`open_page(path, width=390)` shows a file in the browser; it must write nothing to the
+    console, fail nowhere, and ask the network for nothing.
+    """
+    pages, problems = [], []
+
+    def open_file(path, width=390):
+        page = chromium.new_page(viewport={"width": width, "height": 900})
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on(
+            "request",
+            lambda request: (
+                problems.append(request.url) if request.url.startswith("http") else None
+            ),
+        )
+        page.goto(path.as_uri())
+        pages.append(page)
+        return page
+
+    yield open_file
+    for page in pages:
+        page.close()
+    assert problems == []
+
+
+@pytest.fixture
 def serve():
     """Start HTTP servers on the loopback interface: `serve(handler_class)` returns the base
     address.

@@ -36,9 +36,9 @@ def process_state():
     )
 
 
-def test_run_leaves_what_the_command_line_leaves(here):
-    line = [sys.executable, "-m", "mnist_exp.train", *SMALL]
-    done = subprocess.run(line, capture_output=True, text=True, check=True)
+def test_run_leaves_what_the_command_line_leaves(here, commands):
+    done = commands.run("mnist_exp.train", *SMALL, cwd=here)
+    assert done.returncode == 0, done.stderr
     first = open_run(done.stdout.strip())
     before = process_state()
     with initialize_config_dir(str(CONF), version_base="1.3"):

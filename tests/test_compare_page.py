@@ -86,20 +86,10 @@ def written(tmp_path_factory, test_split):
 
 
 @pytest.fixture
-def page(written, chromium):
-    page = chromium.new_page(viewport={"width": 1280, "height": 900})
-    problems = []
-    page.on("console", lambda message: problems.append(message.text))
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on(
-        "request",
-        lambda request: problems.append(request.url) if request.url.startswith("http") else None,
-    )
-    page.goto(written[0].as_uri())
+def page(written, open_page):
+    page = open_page(written[0], width=1280)
     yield page
     assert page.title() != "broken in"
-    page.close()
-    assert problems == []
 
 
 def order(page):

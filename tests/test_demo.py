@@ -25,10 +25,10 @@ from playwright.sync_api import expect
 
 from conftest import trained
 from mnist_exp.app.feedback import Feedback
-from mnist_exp.app.loaded_runs import LoadedRuns
+from mnist_exp.app.loaded_runs import LoadedRuns, first_run
 from mnist_exp.app.pictures import HEIGHT, WIDTH, as_drawing, drawing_ink
 from mnist_exp.config import build, compose
-from mnist_exp.demo import _without_gradio_variables, first_run, main
+from mnist_exp.demo import _without_gradio_variables, main
 from mnist_exp.errors import UserError
 from mnist_exp.recognition import Reader
 from mnist_exp.runs import Run
@@ -501,7 +501,7 @@ def test_completed_runs_with_models_inside_the_folder_are_listed(outputs, tmp_pa
     (tmp_path / "runs" / "link").symlink_to(outputs / "margins", target_is_directory=True)
     assert LoadedRuns(tmp_path / "runs").listed() == {}
     with pytest.raises(UserError, match="no completed run"):
-        LoadedRuns(tmp_path / "runs").name(None)
+        LoadedRuns(tmp_path / "runs").preferred()
 
 
 def test_feedback_is_bounded_and_names_are_its_own(reader, tmp_path, monkeypatch):

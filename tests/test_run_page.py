@@ -22,10 +22,15 @@ from mnist_exp.evaluation import (
 )
 from mnist_exp.experiment import run_experiment
 from mnist_exp.features import Pixels
+from mnist_exp.report.parts import (
+    COLUMNS,
+    capacity,
+    class_figures,
+    confusion_cells,
+    sprite_sheet,
+)
 from mnist_exp.report.record import record
 from mnist_exp.report.run_page import explain_test, rerun_command
-from mnist_exp.report.sprites import COLUMNS, capacity, sprite_sheet
-from mnist_exp.report.tables import class_figures, confusion_cells
 from mnist_exp.runs import Run, count_test_reads, note_test_read
 
 SECONDS = {"load": 0.1, "augment": 0.0, "features": 0.1, "fit": 1.0, "evaluate": 0.1}
@@ -50,19 +55,8 @@ def run(digits, tmp_path_factory):
 
 
 @pytest.fixture
-def page(run, chromium):
-    page = chromium.new_page(viewport={"width": 390, "height": 800})
-    problems = []
-    page.on("console", lambda message: problems.append(message.text))
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on(
-        "request",
-        lambda request: problems.append(request.url) if request.url.startswith("http") else None,
-    )
-    page.goto((run.path / "report.html").as_uri())
-    yield page
-    page.close()
-    assert problems == []
+def page(run, open_page):
+    return open_page(run.path / "report.html")
 
 
 def pixels(page, run, position):

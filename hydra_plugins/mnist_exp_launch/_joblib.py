@@ -36,10 +36,6 @@ _stopped = threading.Event()  # of one process of the pool
 class Processes(JoblibLauncher):
     """Runs jobs on joblib's processes."""
 
-    def __init__(self, n_jobs: int | None) -> None:
-        super().__init__(n_jobs=n_jobs)
-        self._wanted = n_jobs
-
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
@@ -48,7 +44,7 @@ class Processes(JoblibLauncher):
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         folder = Path(str(self.config.hydra.sweep.dir))
         folder.mkdir(parents=True, exist_ok=True)
-        n_processes = min(len(job_overrides), self._wanted or cpus())
+        n_processes = min(len(job_overrides), self.joblib["n_jobs"] or cpus())
         with divided(n_processes):
             pool = ProcessPoolExecutor(n_processes)
             context, state = (

@@ -24,9 +24,6 @@ from mnist_exp.runs import Run, redact
 
 log = logging.getLogger(__name__)
 
-COMMON = frozenset(
-    OmegaConf.structured(BaseQueueConf).keys()
-)  # submitit's own names; the rest is Slurm's
 POLL_SECONDS = 60  # at most, between two looks at how the jobs are
 OWN_FAULT = (
     "TIMEOUT",
@@ -80,8 +77,9 @@ class Jobs(SlurmLauncher):
         folder = Path(parameters.pop("submitit_folder")).absolute()
         retries = parameters.pop("max_num_timeout")
         executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=retries)
+        common = OmegaConf.structured(BaseQueueConf)  # submitit's own names; the rest is Slurm's
         executor.update_parameters(
-            **{key if key in COMMON else f"slurm_{key}": value for key, value in parameters.items()}
+            **{key if key in common else f"slurm_{key}": value for key, value in parameters.items()}
         )
         executor._executor.job_class = _Job
         state = Singleton.get_state()

@@ -1,13 +1,15 @@
 """The runs that a visitor may choose from: listed under one folder, never found by a path sent."""
 
+import subprocess
+import sys
 import threading
-from collections import OrderedDict
+from functools import lru_cache
 from pathlib import Path
 
 from mnist_exp.errors import UserError
 from mnist_exp.recognition import Reader
 from mnist_exp.report.page import percent
-from mnist_exp.runs import Run, find_runs
+from mnist_exp.runs import Run, find_runs, open_run
 
 MAX_LOADED = 4  # models in memory; a forest on all of MNIST takes 100 MB
 MAX_LISTED = 200
@@ -19,18 +21,21 @@ class LoadedRuns:
     def __init__(self, root: Path, first: Run | None = None) -> None:
         self.root = root
         self.first = first  # named on the command line, perhaps outside of the folder
-        self._readers: OrderedDict[str, Reader] = OrderedDict()
+        self._load = lru_cache(MAX_LOADED)(self._read)
         self._lock = threading.Lock()
 
     def listed(self) -> dict[str, Run]:
         """Name to run, the newest first; a symbolic link does not lead out of the folder."""
         root = self.root.resolve()
-        candidates = [
-            run
-            for run in find_runs(self.root)
-            if run.has_model and run.model_path.resolve().is_relative_to(root)
-        ]
-        candidates.sort(key=lambda run: run.model_path.stat().st_mtime, reverse=True)
+        candidates = sorted(
+            (
+                run
+                for run in find_runs(self.root)
+                if run.has_model and run.model_path.resolve().is_relative_to(root)
+            ),
+            key=lambda run: run.model_path.stat().st_mtime,
+            reverse=True,
+        )
         runs = {
             run.path.relative_to(self.root).as_posix(): run
             for run in candidates[:MAX_LISTED]
@@ -40,26 +45,27 @@ class LoadedRuns:
             return runs
         return {str(self.first.path): self.first, **runs}
 
-    def name(self, wanted: Run | None) -> str:
-        """The name of a run, or of the newest; UserError if there is none."""
-        for name, run in self.listed().items():
-            if wanted is None or run.path.samefile(wanted.path):
-                return name
-        raise UserError(f"no completed run with a model in {self.root}")
+    def preferred(self) -> str:
+        """The name of the run to begin with: the first, the latest or the newest."""
+        runs = self.listed()
+        try:
+            wanted = self.first or open_run("latest", self.root)
+            return next(name for name, run in runs.items() if run.path.samefile(wanted.path))
+        except (UserError, StopIteration):  # latest was moved away, or is a search's trial
+            if not runs:
+                raise UserError(f"no completed run with a model in {self.root}") from None
+            return next(iter(runs))
 
     def reader(self, name: object) -> Reader:
         """The model of a listed run; UserError for any other name."""
-        name = name if isinstance(name, str) else ""
-        with self._lock:
-            if name not in self._readers:
-                run = self.listed().get(name)
-                if run is None:
-                    raise UserError("choose one of the runs listed")
-                self._readers[name] = Reader(run)
-            self._readers.move_to_end(name)
-            if len(self._readers) > MAX_LOADED:
-                self._readers.popitem(last=False)
-            return self._readers[name]
+        with self._lock:  # loaded once, however many threads ask
+            return self._load(name if isinstance(name, str) else "")
+
+    def _read(self, name: str) -> Reader:
+        run = self.listed().get(name)
+        if run is None:
+            raise UserError("choose one of the runs listed")
+        return Reader(run)
 
 
 def _is_completed(run: Run) -> bool:
@@ -67,6 +73,27 @@ def _is_completed(run: Run) -> bool:
         return run.state == "completed"
     except UserError:
         return False
+
+
+def first_run(runs: LoadedRuns) -> str:
+    """The name of the run to begin with; a model is trained where there is none."""
+    if runs.first is None and not runs.listed():
+        train(runs.root)
+    return runs.preferred()
+
+
+def train(outputs: Path) -> None:
+    """Train the default model, with the progress that training shows; UserError if that fails."""
+    print(
+        f"no run in {outputs}: training model=sgd first, on MNIST if it is on disk or can be "
+        "downloaded, else on the small digits bundled with scikit-learn",
+        file=sys.stderr,
+        flush=True,
+    )
+    quoted = str(outputs).replace("\\", "\\\\").replace("'", "\\'")
+    command = [sys.executable, "-m", "mnist_exp.train", "model=sgd", f"outputs='{quoted}'"]
+    if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
+        raise UserError("training failed; see above")
 
 
 def describe(run: Run, name: str) -> str:

@@ -56,16 +56,18 @@ class Demo:
 
     def explain(self, drawing: object, first: object, second: object) -> tuple[str, str]:
         """The reasons; the thanks for an earlier correction disappear."""
-        readings = self._readings(drawing, first, second)
         return views.reasons(
-            [(self._explainer(reader), title, answer) for reader, title, answer in readings]
+            [
+                (self._explainer(reader), title, answer)
+                for reader, title, answer in self._readings(drawing, first, second)
+            ]
         ), ""
 
     def put(self, upload: object) -> str:
         """An upload as a drawing: what was taken for ink."""
         image = read_image(_stored(upload), "the picture")
-        prepared = as_prepared(image)
-        ink = photo_to_ink(image) if prepared is None else prepared
+        if (ink := as_prepared(image)) is None:
+            ink = photo_to_ink(image)
         if not ink.any():
             raise UserError("the picture is blank: there is hardly any contrast in it")
         return as_drawing(ink)
@@ -115,8 +117,6 @@ def _stored(upload: object) -> Path:
 
 def build_page(demo: Demo) -> gr.Blocks:
     """Lay out the components and tie them to the events."""
-    # From the run's files: the model itself is loaded once the port answers.
-    classes = demo.runs.listed()[demo.first].model_card["classes"]
     choices = demo.choices()
     quick: dict[str, Any] = {
         "show_progress": "hidden",
@@ -161,6 +161,8 @@ def build_page(demo: Demo) -> gr.Blocks:
                 False, label=f"Keep my corrections, as pictures in {demo.feedback.folder}"
             )
             with gr.Row():
+                # From the run's files: the model itself is loaded once the port answers.
+                classes = demo.runs.listed()[demo.first].model_card["classes"]
                 label = gr.Dropdown(list(classes), label="It should have been", value=None)
                 keep = gr.Button("Keep this drawing")
             thanks = gr.HTML("", elem_id="thanks")

@@ -1,7 +1,8 @@
 """Compare runs on the same test data: `compare_runs(["outputs"])` gives a `Comparison`."""
 
+from mnist_exp.comparison._candidates import printable
 from mnist_exp.comparison._compare import Comparison, Pair, Skipped, compare_runs
-from mnist_exp.comparison._difference import ALPHA, Difference
+from mnist_exp.comparison._evidence import ALPHA, FEW_SEEDS, ComparedRun, Difference, Group
 from mnist_exp.comparison._formats import (
     PAIR_HEAD,
     basis,
@@ -13,9 +14,6 @@ from mnist_exp.comparison._formats import (
     to_json,
     to_markdown,
 )
-from mnist_exp.comparison._predictions import printable
-from mnist_exp.comparison._runs import ComparedRun
-from mnist_exp.comparison._seeds import FEW_SEEDS, Group
 from mnist_exp.comparison._words import headline, sentence
 
 __all__ = [

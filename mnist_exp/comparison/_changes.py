@@ -3,7 +3,7 @@
 import math
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -64,30 +64,21 @@ def _bounded(flat: Config) -> Config:
 
 
 def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
-    below: Iterable[tuple[Any, Any]]
-    if isinstance(value, Mapping) and value:
-        below = value.items()
-    elif isinstance(value, list) and value:
-        below = enumerate(value)
-    else:
-        # JSON has no NaN, and NaN is not even equal to itself.
-        finite = isinstance(value, str | int | None) or (
-            isinstance(value, float) and math.isfinite(value)
-        )
-        yield key, value if finite else str(value)
-        return
-    for name, part in below:
-        yield from _leaves(part, f"{key}.{name}" if key else str(name))
+    if isinstance(value, Mapping | list) and value:
+        for name, part in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _leaves(part, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, str | int | None) or (isinstance(value, float) and math.isfinite(value)):
+        yield key, value
+    else:  # JSON has no NaN, and NaN is not even equal to itself
+        yield key, str(value)
 
 
-def changed_keys(configs: Iterable[Config]) -> list[str]:
+def changed_keys(configs: Sequence[Config]) -> list[str]:
     """The keys whose value is not the same in all configurations, as they first appear."""
-    every = list(configs)
-    keys = dict.fromkeys(key for config in every for key in config)
     return [
         key
-        for key in keys
-        if any(config.get(key, ABSENT) != every[0].get(key, ABSENT) for config in every)
+        for key in dict.fromkeys(key for config in configs for key in config)
+        if any(config.get(key, ABSENT) != configs[0].get(key, ABSENT) for config in configs)
     ]
 
 
@@ -97,8 +88,7 @@ def describe_changes(before: Config, after: Config) -> str:
     Where another object was chosen, its name says it: that a forest has no learning rate is no
     news.
     """
-    keys = dict.fromkeys((*before, *after))
-    changed = [key for key in keys if before.get(key, ABSENT) != after.get(key, ABSENT)]
+    changed = changed_keys([before, after])
     swapped = [key.removesuffix(TARGET) for key in changed if key.endswith(TARGET)]
     words = []
     for key in changed:
@@ -118,5 +108,6 @@ def text(value: Any) -> str:
 
 def recipe(config: Config, varied: str) -> frozenset[tuple[str, str]]:
     """What two runs share that differ in the key `varied` only: they repeat one recipe."""
-    left_out = THREADS | {varied}
-    return frozenset((key, repr(value)) for key, value in config.items() if key not in left_out)
+    return frozenset(
+        (key, repr(value)) for key, value in config.items() if key not in THREADS | {varied}
+    )

@@ -6,12 +6,19 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnist_exp.comparison._candidates import Candidate, RunPredictions, find_candidates
 from mnist_exp.comparison._changes import changed_keys, describe_changes
-from mnist_exp.comparison._difference import Difference, differences
-from mnist_exp.comparison._find import Candidate, find_candidates
-from mnist_exp.comparison._predictions import RunPredictions
-from mnist_exp.comparison._runs import ComparedRun, filter_runs, sort_runs
-from mnist_exp.comparison._seeds import SPLIT_SEED, Group, compare_groups
+from mnist_exp.comparison._evidence import (
+    SPLIT_SEED,
+    ComparedRun,
+    Difference,
+    Group,
+    compare_groups,
+    differences,
+    filter_runs,
+    sort_runs,
+)
+from mnist_exp.comparison._formats import run_row, to_html
 from mnist_exp.errors import UserError
 from mnist_exp.evaluation import wilson
 from mnist_exp.runs import Run, SplitName
@@ -120,13 +127,9 @@ class Comparison:
         """
         import pandas
 
-        from mnist_exp.comparison._formats import run_rows
-
-        return pandas.DataFrame(run_rows(self))
+        return pandas.DataFrame([run_row(run) for run in self.runs])
 
     def _repr_html_(self) -> str:
-        from mnist_exp.comparison._formats import to_html
-
         return to_html(self)
 
 
@@ -199,7 +202,11 @@ def compare_runs(
     candidates = find_candidates([*named, *words], split, outputs)
     base = _baseline(candidates, [*named, *words][0], named=bool(named))
     key = "seed" if group_by == "auto" else group_by
-    reasons = [Skipped(run.name, reason) for run in candidates if (reason := _reason(run, base))]
+    reasons = [
+        Skipped(run.name, reason)
+        for run in candidates
+        if (reason := _other_data(run.predictions, base) if run.predictions else run.reason)
+    ]
     others = filter_runs(_others(candidates, base, resampled=key == SPLIT_SEED), filters)
     compared = [base, *(run for run in others if _other_data(run, base) is None)]
     if len(compared) == 1:
@@ -277,14 +284,8 @@ def _others(
     ]
 
 
-def _reason(candidate: Candidate, base: RunPredictions) -> str | None:
-    """Why a run cannot be paired with the baseline, image by image; None if it can."""
-    if candidate.predictions is None:
-        return candidate.reason
-    return _other_data(candidate.predictions, base)
-
-
 def _other_data(run: RunPredictions, base: RunPredictions) -> str | None:
+    """Why a run cannot be paired with the baseline, image by image; None if it can."""
     if run.n != base.n:
         return f"other test data: {run.n:,} images where the baseline has {base.n:,}"
     if run.split_sha256 != base.split_sha256:

@@ -1,24 +1,23 @@
 """A comparison as a table for people, and as JSON, CSV and Markdown for everything else."""
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
 from mnist_exp.comparison import _words as words
-from mnist_exp.comparison._compare import Comparison
-from mnist_exp.comparison._difference import Difference
-from mnist_exp.comparison._predictions import printable
-from mnist_exp.comparison._runs import ComparedRun
-from mnist_exp.comparison._seeds import Group as Recipe
+from mnist_exp.comparison._candidates import printable
+from mnist_exp.comparison._evidence import ComparedRun, Difference
+from mnist_exp.comparison._evidence import Group as Recipe
 from mnist_exp.evaluation import Interval
 from mnist_exp.runs import html_table
+
+if TYPE_CHECKING:
+    from mnist_exp.comparison._compare import Comparison
 
 STYLES = {"better": "green", "worse": "red"}
 SENTENCES = 10  # verdicts and skipped runs that the table spells out; JSON has all
@@ -38,7 +37,7 @@ RECIPE_HEAD = ["recipe", "runs", "mean accuracy %", "difference, points", "p (Ho
 PAIR_HEAD = ["A", "B", "B - A, points", "fixed / broke", "p (Holm)", "verdict of B"]
 
 
-def to_json(comparison: Comparison) -> dict[str, Any]:
+def to_json(comparison: "Comparison") -> dict[str, Any]:
     """Plain data under stable names: differences in points, None where there is nothing to say."""
     return {
         "split": comparison.split,
@@ -46,7 +45,16 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
         "baseline": comparison.baseline.name,
         "holm_m": comparison.holm_m,
         "runs": [_json_run(run) for run in comparison.runs],
-        "groups": [_json_group(group) for group in comparison.groups],
+        "groups": [
+            asdict(group)
+            | {
+                "mean": group.mean,
+                "verdict": group.verdict,
+                "interval": _bounds(group.interval),
+                "delta_interval": _bounds(group.delta_interval),
+            }
+            for group in comparison.groups
+        ],
         "pairs": [
             {"a": pair.a, "b": pair.b, **_json_difference(pair.difference)}
             for pair in comparison.pairs
@@ -83,36 +91,26 @@ DIFFERENCE = [
 def _json_difference(difference: Difference | None) -> dict[str, Any]:
     if difference is None:
         return dict.fromkeys(DIFFERENCE)
-    figures = {name: getattr(difference, name) for name in DIFFERENCE}
-    return figures | {"delta_interval": _bounds(difference.delta_interval)}
-
-
-def _json_group(group: Recipe) -> dict[str, Any]:
-    bounds = {name: _bounds(getattr(group, name)) for name in ("interval", "delta_interval")}
-    return asdict(group) | {"mean": group.mean, "verdict": group.verdict} | bounds
+    return {name: getattr(difference, name) for name in DIFFERENCE} | {
+        "delta_interval": _bounds(difference.delta_interval)
+    }
 
 
 def _bounds(interval: Interval | None) -> list[float] | None:
     return None if interval is None else [interval.low, interval.high]
 
 
-def to_csv(comparison: Comparison) -> str:
+def to_csv(comparison: "Comparison") -> str:
     """One row per run, every figure in a column of its own; changed keys are `config.<key>`."""
-    rows = run_rows(comparison)
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+    import pandas
+
+    # As objects, for a whole number stays one in a column where the baseline has none.
+    frame = pandas.DataFrame([run_row(run) for run in comparison.runs], dtype=object)
+    return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
-def run_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """One flat row per run: `accuracy_low`, `time.fit_s`, `config.<changed key>` and so on."""
-    return [_flat_row(run) for run in comparison.runs]
-
-
-def _flat_row(run: ComparedRun) -> dict[str, Any]:
+def run_row(run: ComparedRun) -> dict[str, Any]:
+    """One flat row: `accuracy_low`, `time.fit_s`, `config.<changed key>` and so on."""
     row: dict[str, Any] = {}
     for name, value in _json_run(run).items():
         if name.endswith("_interval"):
@@ -125,20 +123,12 @@ def _flat_row(run: ComparedRun) -> dict[str, Any]:
     return row
 
 
-def to_markdown(comparison: Comparison) -> str:
+def to_markdown(comparison: "Comparison") -> str:
     """The tables and the verdicts, for a pull request."""
-    parts = [
-        f"**{words.headline(comparison)}.** {basis(comparison)}",
-        _markdown(HEAD, map(run_cells, comparison.runs)),
-    ]
-    if comparison.groups:
-        parts.append(_markdown(RECIPE_HEAD, map(recipe_cells, comparison.groups)))
-    if comparison.pairs:
-        parts.append(_markdown(PAIR_HEAD, pair_rows(comparison)))
-    parts.append(
-        "\n".join(f"- `{_escaped(name)}`: {_escaped(text)}" for name, text in notes(comparison))
-    )
-    return "\n\n".join(parts) + "\n"
+    title = f"**{words.headline(comparison)}.** {basis(comparison)}"
+    tables = [_markdown(head, rows) for _, head, rows in _tables(comparison)]
+    lines = [f"- `{_escaped(name)}`: {_escaped(text)}" for name, text in notes(comparison)]
+    return "\n\n".join([title, *tables, "\n".join(lines)]) + "\n"
 
 
 def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -150,13 +140,16 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\`|*_\[\]<>])", r"\\\1", text)
 
 
-def to_html(comparison: Comparison) -> str:
+def to_html(comparison: "Comparison") -> str:
     """The table of runs, for a notebook."""
-    rows = [(run.run.path, run_cells(run)) for run in comparison.runs]
-    return html_table(f"{words.headline(comparison)}. {basis(comparison)}.", HEAD, rows)
+    return html_table(
+        f"{words.headline(comparison)}. {basis(comparison)}.",
+        HEAD,
+        [(run.run.path, run_cells(run)) for run in comparison.runs],
+    )
 
 
-def basis(comparison: Comparison) -> str:
+def basis(comparison: "Comparison") -> str:
     """What all of it rests on."""
     tests = f"p after Holm for {comparison.holm_m:,} tests" if comparison.holm_m > 1 else "one test"
     return (
@@ -170,7 +163,7 @@ def run_cells(run: ComparedRun) -> list[str]:
     """A run's line under HEAD."""
     return [
         printable(run.name),
-        words.percent(run.accuracy, run.accuracy_interval),
+        words.accuracy(run.accuracy, run.accuracy_interval),
         *(_difference_cells(run.difference) if run.difference else ("", "", "", "baseline")),
         words.seconds(run.time.get("fit_s")),
         words.microseconds(run.time.get("predict_us_per_image")),
@@ -193,14 +186,14 @@ def recipe_cells(group: Recipe) -> list[str]:
     return [
         printable(group.name),
         f"{len(group.runs)} ({group.key} {', '.join(map(printable, group.values[:SENTENCES]))})",
-        words.percent(group.mean, group.interval),
+        words.accuracy(group.mean, group.interval),
         words.points(group.delta, group.delta_interval),
         words.probability(group.p_holm),
         words.group_sentence(group),
     ]
 
 
-def pair_rows(comparison: Comparison) -> list[list[str]]:
+def pair_rows(comparison: "Comparison") -> list[list[str]]:
     """Every pair's line under PAIR_HEAD."""
     return [
         [printable(pair.a), printable(pair.b), *_difference_cells(pair.difference)]
@@ -208,7 +201,7 @@ def pair_rows(comparison: Comparison) -> list[list[str]]:
     ]
 
 
-def notes(comparison: Comparison) -> list[tuple[str, str]]:
+def notes(comparison: "Comparison") -> list[tuple[str, str]]:
     """Verdicts in words, then skipped runs with the reason, as far as anybody reads."""
     compared = [run for run in comparison.runs if run.difference][:SENTENCES]
     skipped, more = comparison.skipped[:SENTENCES], len(comparison.skipped) - SENTENCES
@@ -221,36 +214,30 @@ def notes(comparison: Comparison) -> list[tuple[str, str]]:
     return [(printable(name), printable(text)) for name, text in lines]
 
 
-def print_table(comparison: Comparison, console: Console) -> None:
-    """The comparison for a person; into a pipe, every run on a line of its own, however long."""
-    tables: list[tuple[str, list[str], list[list[str]]]] = [
-        ("", HEAD, [run_cells(run) for run in comparison.runs])
+def _tables(comparison: "Comparison") -> list[tuple[str, list[str], list[list[str]]]]:
+    """The tables that have rows: title, head and rows of each."""
+    over = f"Over {comparison.groups[0].key}" if comparison.groups else ""
+    tables = [
+        ("", HEAD, [run_cells(run) for run in comparison.runs]),
+        (over, RECIPE_HEAD, [recipe_cells(group) for group in comparison.groups]),
+        ("All pairs", PAIR_HEAD, pair_rows(comparison)),
     ]
-    if comparison.groups:
-        title = "Over " + comparison.groups[0].key
-        tables.append((title, RECIPE_HEAD, [recipe_cells(group) for group in comparison.groups]))
-    if comparison.pairs:
-        tables.append(("All pairs", PAIR_HEAD, pair_rows(comparison)))
+    return [table for table in tables if table[2]]
+
+
+def print_table(comparison: "Comparison", console: Console) -> None:
+    """The comparison for a person; into a pipe, every run on a line of its own, however long."""
+    headline, tables = words.headline(comparison), _tables(comparison)
     if console.is_terminal:
-        _print(comparison, console, [_table(*table) for table in tables])
+        title = Text.assemble((headline, "bold"), ". ", basis(comparison), ".")
+        lines = [Text.assemble((name, "bold"), f": {text}") for name, text in notes(comparison)]
+        for part in (title, *(_table(*table) for table in tables), Group(*lines)):
+            console.print(part)
+            console.print()
     else:
-        title = f"{words.headline(comparison)}. {basis(comparison)}."
-        lines = [f"{name}: {text}" for name, text in notes(comparison)]
-        print(
-            title,
-            *(_aligned(*table) for table in tables),
-            "\n".join(lines),
-            sep="\n\n",
-            file=console.file,
-        )
-
-
-def _print(comparison: Comparison, console: Console, tables: Iterable[Table]) -> None:
-    title = Text.assemble((words.headline(comparison), "bold"), ". ", basis(comparison), ".")
-    lines = [Text.assemble((name, "bold"), f": {text}") for name, text in notes(comparison)]
-    for part in (title, *tables, Group(*lines)):
-        console.print(part)
-        console.print()
+        parts = [f"{headline}. {basis(comparison)}.", *(_aligned(*table) for table in tables)]
+        parts.append("\n".join(f"{name}: {text}" for name, text in notes(comparison)))
+        print(*parts, sep="\n\n", file=console.file)
 
 
 def _aligned(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -273,15 +260,10 @@ def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Ta
     )
     for name in head:
         table.add_column(name, overflow="fold")
-    verdict = next(number for number, name in enumerate(head) if name.startswith("verdict"))
     for row in rows:
-        style = next(
-            (colour for word, colour in STYLES.items() if row[verdict].startswith(word)), ""
-        )
-        table.add_row(
-            *(
-                Text(cell, style=style if number == verdict else "")
-                for number, cell in enumerate(row)
-            )
-        )
+        cells = [Text(cell) for cell in row]
+        for cell, name in zip(cells, head, strict=True):
+            if name.startswith("verdict"):
+                cell.style = STYLES.get(cell.plain.partition(";")[0], "")
+        table.add_row(*cells)
     return table

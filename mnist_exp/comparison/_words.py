@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from typing import get_args
 
 from mnist_exp.comparison._compare import Comparison
-from mnist_exp.comparison._difference import Difference, Verdict
-from mnist_exp.comparison._runs import ComparedRun
-from mnist_exp.comparison._seeds import FEW_SEEDS, SPLIT_SEED, Group
+from mnist_exp.comparison._evidence import FEW_SEEDS, SPLIT_SEED, ComparedRun, Group, Verdict
 from mnist_exp.evaluation import Interval
 
 
-def percent(share: float, interval: Interval | None) -> str:
+def accuracy(share: float, interval: Interval | None) -> str:
     """An accuracy and its interval in per cent."""
     bounds = f" [{100 * interval.low:.2f}, {100 * interval.high:.2f}]" if interval else ""
     return f"{100 * share:.2f}{bounds}"
@@ -18,9 +16,8 @@ def percent(share: float, interval: Interval | None) -> str:
 
 def points(delta: float | None, interval: Interval | None) -> str:
     """A difference and its interval in points, signed."""
-    if delta is None:
-        return ""
-    return f"{delta:+.2f}" + (f" [{interval.low:+.2f}, {interval.high:+.2f}]" if interval else "")
+    bounds = f" [{interval.low:+.2f}, {interval.high:+.2f}]" if interval else ""
+    return "" if delta is None else f"{delta:+.2f}{bounds}"
 
 
 def probability(p: float | None) -> str:
@@ -40,9 +37,13 @@ def microseconds(value: float | None) -> str:
 
 def size(value: int | None) -> str:
     """A number of bytes."""
-    if value is None:
-        return ""
-    return f"{value / 1e6:.1f} MB" if value >= 1e6 else f"{value / 1e3:.0f} kB"
+    return (
+        ""
+        if value is None
+        else f"{value / 1e6:.1f} MB"
+        if value >= 1e6
+        else f"{value / 1e3:.0f} kB"
+    )
 
 
 def headline(comparison: Comparison) -> str:
@@ -68,10 +69,17 @@ def sentence(run: ComparedRun, n: int, classes: Sequence[str]) -> str:
         return "the baseline"
     if difference.identical:
         return "identical: it gives the same answers as the baseline, image by image"
+    interval, seeds = difference.delta_interval, difference.seeds_to_settle
     if difference.verdict == "not distinguishable":
-        return _undecided(difference, n)
+        return (
+            "not distinguishable: the difference lies between "
+            f"{interval.low:+.2f} and {interval.high:+.2f} points; "
+            f"these {n:,} images could have shown {difference.detectable:.2f}"
+            + (f"; about {seeds:,} seeds of each would settle it" if seeds else "")
+        )
+    names = dict(enumerate(classes))
     changed = ", ".join(
-        f"{_name(t, classes)} as {_name(p, classes)} ({a} → {b})"
+        f"{names.get(t, t)} as {names.get(p, p)} ({a} → {b})"
         for t, p, a, b in difference.confusions
     )
     return (
@@ -79,20 +87,6 @@ def sentence(run: ComparedRun, n: int, classes: Sequence[str]) -> str:
         f"fixes {difference.fixed:,} images and breaks {difference.broke:,}"
         + (f"; most changed: {changed}" if changed else "")
     )
-
-
-def _undecided(difference: Difference, n: int) -> str:
-    interval, seeds = difference.delta_interval, difference.seeds_to_settle
-    settle = f"; about {seeds:,} seeds of each would settle it" if seeds else ""
-    return (
-        "not distinguishable: the difference lies between "
-        f"{interval.low:+.2f} and {interval.high:+.2f} points; "
-        f"these {n:,} images could have shown {difference.detectable:.2f}{settle}"
-    )
-
-
-def _name(number: int, classes: Sequence[str]) -> str:
-    return classes[number] if number < len(classes) else str(number)
 
 
 def group_sentence(group: Group) -> str:

@@ -12,7 +12,6 @@ from mnist_exp.evaluation._exploration import (
     stroke_width,
     touching_classes,
 )
-from mnist_exp.evaluation._label_errors import AGREEING, searched, surest_mistakes, suspected_labels
 from mnist_exp.evaluation._metrics import (
     Metrics,
     Predictions,
@@ -22,7 +21,13 @@ from mnist_exp.evaluation._metrics import (
     image_log_loss,
     precision_recall_f1,
 )
-from mnist_exp.evaluation._nearest import nearest
+from mnist_exp.evaluation._neighbours import (
+    AGREEING,
+    nearest,
+    searched,
+    surest_mistakes,
+    suspected_labels,
+)
 from mnist_exp.evaluation._statistics import (
     LEVEL,
     Interval,

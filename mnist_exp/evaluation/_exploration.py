@@ -3,15 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_exp.evaluation._nearest import nearest
-
-if TYPE_CHECKING:
-    from mnist_exp.data import Images, Labels
+from mnist_exp.evaluation._metrics import confusion_matrix
+from mnist_exp.evaluation._neighbours import nearest
 
 COMPONENTS = 64
 TWIN = 0.25  # a distance between two images below this share of the length of one: nearly the same
@@ -22,7 +19,7 @@ _BLOCK = 2_000
 Float64 = NDArray[np.float64]
 
 
-def mean_ink(images: "Images") -> Float64:
+def mean_ink(images: NDArray[np.uint8]) -> Float64:
     """Mean grey of each image.
 
     Parameters
@@ -46,7 +43,7 @@ def mean_ink(images: "Images") -> Float64:
     return np.concatenate([block.mean(axis=(1, 2), dtype=np.float64) for block in _blocks(images)])
 
 
-def stroke_width(images: "Images") -> Float64:
+def stroke_width(images: NDArray[np.uint8]) -> Float64:
     """Mean width of the strokes of each image.
 
     A stroke of length L and width w has the area L w and an edge of about 2 L. The total variation
@@ -81,12 +78,12 @@ def _stroke_width(images: NDArray[np.float32]) -> Float64:
     return np.asarray(2 * area / np.maximum(edge, 1e-9))
 
 
-def _blocks(images: "Images") -> Iterator[NDArray[np.float32]]:
+def _blocks(images: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
     for start in range(0, len(images), _BLOCK):
         yield np.divide(images[start : start + _BLOCK], 255, dtype=np.float32)
 
 
-def inked_share(images: "Images") -> Float64:
+def inked_share(images: NDArray[np.uint8]) -> Float64:
     """The share of the images that have any ink at each pixel.
 
     Parameters
@@ -111,7 +108,7 @@ def inked_share(images: "Images") -> Float64:
 
 
 def class_pictures(
-    images: "Images", labels: "Labels", n_classes: int
+    images: NDArray[np.uint8], labels: NDArray[np.int64], n_classes: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and standard deviation of the images of every class.
 
@@ -143,7 +140,7 @@ def class_pictures(
 
 
 def project(
-    train: "Images", test: "Images | None"
+    train: NDArray[np.uint8], test: NDArray[np.uint8] | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Both splits on the first principal components of the training images.
 
@@ -174,10 +171,8 @@ def project(
 
     rows = train.reshape(len(train), -1).astype(np.float32)
     pca = PCA(min(COMPONENTS, *rows.shape), svd_solver="covariance_eigh").fit(rows)
-    projected = pca.transform(rows)
-    if test is None:
-        return projected, None
-    return projected, pca.transform(test.reshape(len(test), -1).astype(np.float32))
+    others = None if test is None else test.reshape(len(test), -1).astype(np.float32)
+    return pca.transform(rows), None if others is None else pca.transform(others)
 
 
 @dataclass(frozen=True)
@@ -190,8 +185,8 @@ class Twins:
 
 
 def find_twins(
-    train: "Images",
-    test: "Images",
+    train: NDArray[np.uint8],
+    test: NDArray[np.uint8],
     train_projected: NDArray[np.float32],
     test_projected: NDArray[np.float32],
 ) -> Twins:
@@ -233,7 +228,7 @@ def find_twins(
     return Twins(order, closest[order], distance[order])
 
 
-def count_repeats(*splits: "Images") -> int:
+def count_repeats(*splits: NDArray[np.uint8]) -> int:
     """How many images repeat another one, pixel for pixel.
 
     Parameters
@@ -268,7 +263,7 @@ class TouchingClasses:
 
 def touching_classes(
     projected: NDArray[np.float32],
-    labels: "Labels",
+    labels: NDArray[np.int64],
     n_classes: int,
     rng: np.random.Generator,
     n_pairs: int = 4,
@@ -311,10 +306,8 @@ def touching_classes(
     count = min(NEIGHBOURS + 1, len(labels))  # the nearest to an image is itself
     near, distance = (part.ravel() for part in nearest(projected[queries], projected, count))
     image = np.repeat(queries, count)
-    others = near != image
     of, to = labels[image], labels[near]
-    counts = np.bincount((of * n_classes + to)[others], minlength=n_classes**2)
-    counts = counts.reshape(n_classes, n_classes)
+    counts = confusion_matrix(of[near != image], to[near != image], n_classes)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     touching = []
     for a, b in combinations(range(n_classes), 2):
@@ -322,6 +315,6 @@ def touching_classes(
         closest = across[np.argsort(distance[across], kind="stable")]
         ends = zip(image[closest].tolist(), near[closest].tolist(), strict=True)
         pairs = dict.fromkeys((i, j) if labels[i] == a else (j, i) for i, j in ends)
-        mean = float(share[a, b] + share[b, a]) / 2
-        touching.append(TouchingClasses((a, b), mean, list(pairs)[:n_pairs]))
+        both = float(share[a, b] + share[b, a])
+        touching.append(TouchingClasses((a, b), both / 2, list(pairs)[:n_pairs]))
     return share, sorted(touching, key=lambda pair: -pair.share)

@@ -85,8 +85,9 @@ def confusion_matrix(
     array([[1, 1],
            [0, 1]])
     """
-    counts = np.bincount(label * n_classes + prediction, minlength=n_classes**2)
-    return counts.reshape(n_classes, n_classes)
+    return np.bincount(label * n_classes + prediction, minlength=n_classes**2).reshape(
+        n_classes, n_classes
+    )
 
 
 def precision_recall_f1(confusion: NDArray[np.integer]) -> tuple[NDArray[np.float64], ...]:
@@ -110,10 +111,11 @@ def precision_recall_f1(confusion: NDArray[np.integer]) -> tuple[NDArray[np.floa
     """
     hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
     predicted, actual = confusion.sum(axis=-2), confusion.sum(axis=-1)
-    precision = hits / np.maximum(predicted, 1)
-    recall = hits / np.maximum(actual, 1)
-    f1 = 2 * hits / np.maximum(predicted + actual, 1)
-    return precision, recall, f1
+    return (
+        hits / np.maximum(predicted, 1),
+        hits / np.maximum(actual, 1),
+        2 * hits / np.maximum(predicted + actual, 1),
+    )
 
 
 def compute_metrics(predictions: Predictions, n_classes: int) -> Metrics:
@@ -146,12 +148,16 @@ def compute_metrics(predictions: Predictions, n_classes: int) -> Metrics:
     order = predictions.score if probability is None else probability
     confusion = confusion_matrix(label, prediction, n_classes)
     log_loss = None if probability is None else image_log_loss(label, probability).mean()
+    bins = [] if probability is None else calibration_bins(predictions)
     return Metrics(
         accuracy=float(np.mean(label == prediction)),
         macro_f1=float(precision_recall_f1(confusion)[2].mean()),
         top2_accuracy=None if order is None else float(np.mean(_within_top2(label, order))),
         log_loss=None if log_loss is None else float(log_loss),
-        ece=None if probability is None else _calibration_error(predictions),
+        # Expected calibration error over equal-width confidence bins (Guo et al. 2017).
+        ece=float(sum(abs(b.hits - b.n * b.confidence) for b in bins) / len(label))
+        if bins
+        else None,
     )
 
 
@@ -184,12 +190,6 @@ def image_log_loss(
     """
     truth = np.take_along_axis(probability, label[:, None], axis=1)[:, 0].astype(np.float64)
     return -np.log(np.clip(truth, np.finfo(np.float64).eps, 1.0))
-
-
-def _calibration_error(predictions: Predictions) -> float:
-    """Expected calibration error over equal-width confidence bins (Guo et al. 2017)."""
-    gaps = (abs(b.hits - b.n * b.confidence) for b in calibration_bins(predictions))
-    return float(sum(gaps) / len(predictions.label))
 
 
 @dataclass(frozen=True)

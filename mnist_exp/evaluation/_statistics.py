@@ -95,8 +95,7 @@ def mean_interval(
 
 
 def _standard_error(values: NDArray[np.floating], step: float, overlap: float) -> float:
-    spread = max(float(values.std(ddof=1)), step / sqrt(12))
-    return spread * sqrt(1 / len(values) + overlap)
+    return max(float(values.std(ddof=1)), step / sqrt(12)) * sqrt(1 / len(values) + overlap)
 
 
 def bootstrap_confusion(
@@ -313,11 +312,9 @@ def _confusions(
     draws: NDArray[np.int64], places: NDArray[np.int64], n_classes: int
 ) -> NDArray[np.integer]:
     """Add up counts (resamples, cells) into the places of confusions (resamples, k, k)."""
-    order = np.argsort(places, kind="stable")
-    occurring, starts = np.unique(places[order], return_index=True)
-    result = np.zeros((len(draws), n_classes**2), np.int64)
-    result[:, occurring] = np.add.reduceat(draws[:, order], starts, axis=1)
-    return result.reshape(-1, n_classes, n_classes)
+    counts = np.zeros((n_classes**2, len(draws)), np.int64)
+    np.add.at(counts, places, draws.T)
+    return counts.T.reshape(-1, n_classes, n_classes)
 
 
 def detectable_difference(
@@ -351,11 +348,10 @@ def detectable_difference(
     >>> round(detectable_difference(120, 10_000), 4)
     0.0031
     """
-    z_alpha, z_power = scipy.special.ndtri([1 - alpha / 2, power]).tolist()
+    z_alpha, z_power = map(float, scipy.special.ndtri([1 - alpha / 2, power]))
     root = sqrt(max(0.0, n + z_power**2 - z_alpha**2))
     difference = sqrt(discordant / n) * (z_alpha * sqrt(n) + z_power * root) / (n + z_power**2)
-    fewest = ceil(log2(2 / alpha))
-    return min(1.0, max(difference, fewest / n))
+    return min(1.0, max(difference, ceil(log2(2 / alpha)) / n))
 
 
 def seeds_needed(

@@ -1,7 +1,6 @@
 """Features: transformers that scikit-learn lacks, and the joining of steps."""
 
-from mnist_exp.features._dictionary import Dictionary
-from mnist_exp.features._reduction import Reduced
+from mnist_exp.features._learned import Dictionary, Reduced
 from mnist_exp.features._transformers import Deskew, Hog, Pixels, chain
 
 __all__ = [

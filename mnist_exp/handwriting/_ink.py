@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import scipy  # its parts are imported when they are first used
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
-from scipy import ndimage
 
 from mnist_exp.errors import UserError
 
@@ -130,7 +130,7 @@ def ink_box(ink: NDArray[Any]) -> tuple[slice, slice]:
     >>> ink[ink_box(0 * ink)].size
     0
     """
-    boxes = ndimage.find_objects((ink > 0).astype(np.uint8))
+    boxes = scipy.ndimage.find_objects((ink > 0).astype(np.uint8))
     return boxes[0] if boxes else (slice(0), slice(0))
 
 
@@ -160,29 +160,32 @@ def photo_to_ink(image: Image.Image) -> Ink:
     """
     grey = grey_values(image)
     light = grey if _has_light_ink(grey) else 255 - grey
-    paper = _background(light)
+    # Paper and shadows: a grey opening removes what is narrower than a third of the picture.
+    window = max(3, min(grey.shape) // 3)
+    smooth = scipy.ndimage.gaussian_filter(light, 1.5)
+    paper = scipy.ndimage.uniform_filter(
+        scipy.ndimage.grey_opening(smooth, (window, window)), window
+    )
     ink = light - paper
     ink -= np.median(ink)
     # 4 standard deviations of Gaussian noise, or the ripples that JPEG leaves around strokes
     # (measured: 6 % is best).
     noise = max(6 * np.median(np.abs(ink)), 0.06 * ink.max())
     # A single pixel is no stroke.
-    if ndimage.uniform_filter(ink, 2).max() < max(MIN_CONTRAST, 1.5 * noise):
+    if scipy.ndimage.uniform_filter(ink, 2).max() < max(MIN_CONTRAST, 1.5 * noise):
         return np.zeros(grey.shape, np.uint8)
     # The share of the local light, since in shadow the same ink makes less of a difference.
-    ink = np.where(_strokes(ink, noise), (ink - noise) / np.maximum(255 - paper, 32), 0)
+    ink = np.where(_in_strokes(ink, noise), (ink - noise) / np.maximum(255 - paper, 32), 0)
     ink *= 255 / np.percentile(ink[ink > 0], 99)
     return np.asarray(np.rint(ink.clip(0, 255)), np.uint8)
 
 
-def _strokes(ink: NDArray[np.float32], noise: float) -> NDArray[np.bool_]:
+def _in_strokes(ink: NDArray[np.float32], noise: float) -> NDArray[np.bool_]:
     """Mark connected ink, but no shade (below half the peak) and no speck (2 % of the largest)."""
-    parts, count = ndimage.label(ink > noise, np.ones((3, 3)))
+    parts, _ = scipy.ndimage.label(ink > noise, np.ones((3, 3)))
     sums = np.bincount(parts.ravel(), ink.ravel())
-    strong = np.bincount(parts[ink > ink.max() / 2], minlength=count + 1) > 0
-    drawn = strong & (sums > 0.02 * sums[1:].max())
-    drawn[0] = False  # the paper
-    return np.asarray(drawn[parts])
+    strong = np.bincount(parts[ink > ink.max() / 2], minlength=len(sums)) > 0
+    return np.asarray((strong & (sums > 0.02 * sums[1:].max()))[parts] & (parts > 0))
 
 
 def grey_values(image: Image.Image) -> NDArray[np.float32]:
@@ -195,17 +198,17 @@ def grey_values(image: Image.Image) -> NDArray[np.float32]:
         grey = Image.fromarray((np.asarray(image) / 257).astype(np.float32))
     elif image.has_transparency_data:
         ink = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, "black" if _is_light_on_nothing(ink) else "white")
+        alpha = np.asarray(ink.getchannel("A"), np.float32)
+        is_light_on_nothing = (
+            alpha.any()
+            and np.median(border(alpha)) <= 127
+            and np.average(np.asarray(ink.convert("L")), weights=alpha) > 160
+        )
+        paper = Image.new("RGBA", image.size, "black" if is_light_on_nothing else "white")
         grey = Image.alpha_composite(paper, ink).convert("L")
     else:
         grey = image.convert("L")
     return np.asarray(grey.reduce(-(-max(grey.size) // WORKING_SIDE)), np.float32)
-
-
-def _is_light_on_nothing(image: Image.Image) -> bool:
-    alpha = np.asarray(image.getchannel("A"), np.float32)
-    on_nothing = bool(alpha.any() and np.median(border(alpha)) <= 127)
-    return on_nothing and bool(np.average(np.asarray(image.convert("L")), weights=alpha) > 160)
 
 
 def border(grey: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -225,10 +228,3 @@ def _has_light_ink(grey: NDArray[np.float32]) -> bool:
     plane, *_ = np.linalg.lstsq(terms[frame], grey[frame])
     above = grey - terms @ plane
     return bool(above.max() >= -above.min())
-
-
-def _background(grey: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return paper and shadows: a grey opening removes what is narrower than a third of it."""
-    window = max(3, min(grey.shape) // 3)
-    paper = ndimage.grey_opening(ndimage.gaussian_filter(grey, 1.5), (window, window))
-    return np.asarray(ndimage.uniform_filter(paper, window))

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+import scipy
 from PIL import Image, ImageDraw, ImageFont
 
 from mnist_exp.handwriting._ink import Ink
@@ -19,8 +19,8 @@ LETTERS, SCRIBBLES = 1_000, 500  # four times as many refuse no more
 CHARACTERS = "ACEFGHJKLMNPQRTUVWXYadefhkmnprtuvwxy?&#@%+*=$<"
 # They come with matplotlib.
 FONTS = "STIXGeneral", "STIXGeneralItalic", "cmr10", "cmss10", "cmtt10"
-_SIDE, _HEIGHT = 112, 64  # px of the paper, and of a letter
-_MARGIN = 12  # px from the paper's edge that scribbles keep
+# px of the paper, of a letter, and from the paper's edge to scribbles.
+_SIDE, _HEIGHT, _MARGIN = 112, 64, 12
 
 
 @cache
@@ -57,8 +57,8 @@ def _letter(rng: np.random.Generator) -> Image.Image:
     slant, width = rng.uniform(-0.25, 0.25), rng.uniform(0.7, 1.3)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ np.array([[1 / width, slant], [0, 1]])
-    shift = middle - matrix @ middle  # the centre stays where it is
-    terms = tuple(np.column_stack([matrix, shift]).ravel())
+    # The centre stays where it is.
+    terms = tuple(np.column_stack([matrix, middle - matrix @ middle]).ravel())
     return image.transform(image.size, Image.Transform.AFFINE, terms, Image.Resampling.BILINEAR)
 
 
@@ -71,16 +71,9 @@ def _scribble(rng: np.random.Generator) -> Image.Image:
         count = int(rng.integers(6, 15) if kind == "long" else rng.integers(4, 7))
         points = rng.uniform(_MARGIN, _SIDE - _MARGIN, (count, 2))
         if kind != "angular":
-            points = _curve(points)
+            curve = scipy.interpolate.make_interp_spline(np.linspace(0, 1, count), points)
+            points = curve(np.linspace(0, 1, 80))
         if rng.random() < 0.2:
             points = np.vstack([points, points[:1]])
         pen.line([(float(x), float(y)) for x, y in points], 255, width, joint="curve")
     return image
-
-
-def _curve(knots: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A smooth way through points (n, 2)."""
-    from scipy.interpolate import make_interp_spline
-
-    times = np.linspace(0, 1, len(knots))
-    return np.asarray(make_interp_spline(times, knots)(np.linspace(0, 1, 80)))

@@ -7,13 +7,13 @@ longest side is 20 px, the peak 254 or 255, and the centre of mass lies within h
 index 14.0, that is, images were moved by whole pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from mnist_exp.handwriting._ink import Ink, border, grey_values, ink_box, photo_to_ink
 
@@ -109,11 +109,11 @@ def to_mnist(ink: NDArray[np.uint8] | NDArray[np.floating]) -> Ink:
     if box.size:
         method = Image.Resampling.BOX if max(box.shape) > BOX else Image.Resampling.BICUBIC
         digit = _fitted(box.astype(np.float32), BOX, method).clip(0)
-        height, width = digit.shape
-        y, x = ndimage.center_of_mass(digit)
-        top = int(np.clip(round(CENTRE - y), 0, SIDE - height))
-        left = int(np.clip(round(CENTRE - x), 0, SIDE - width))
-        canvas[top : top + height, left : left + width] = np.rint(digit * (255 / digit.max()))
+        place = []
+        for mass, length in zip(scipy.ndimage.center_of_mass(digit), digit.shape, strict=True):
+            start = int(np.clip(round(CENTRE - mass), 0, SIDE - length))
+            place.append(slice(start, start + length))
+        canvas[tuple(place)] = np.rint(digit * (255 / digit.max()))
     return canvas
 
 
@@ -146,14 +146,14 @@ def drawn_to_mnist(ink: Ink) -> Ink:
         return to_mnist(ink)
     fine = np.pad(_fitted(box, FINE * BOX, Image.Resampling.BICUBIC), FINE * 2)
     drawn = fine > 127
-    inside = ndimage.distance_transform_edt(drawn)
+    inside = scipy.ndimage.distance_transform_edt(drawn)
     # Across a stroke the distance to its edge rises to half its width and falls again, so that its
     # mean is a quarter of the width.
     width = 4 * inside[drawn].mean() / FINE if drawn.any() else STROKE
     if USUAL[0] * STROKE <= width <= USUAL[1] * STROKE:
         return to_mnist(ink)
-    edge = inside - ndimage.distance_transform_edt(~drawn) + (STROKE - width) * FINE / 2
-    return to_mnist(np.clip(edge + 0.5, 0, 1))
+    outside = scipy.ndimage.distance_transform_edt(~drawn)
+    return to_mnist(np.clip(inside - outside + (STROKE - width) * FINE / 2 + 0.5, 0, 1))
 
 
 def resized(images: Ink, shape: tuple[int, ...]) -> Ink:
@@ -169,7 +169,7 @@ def resized(images: Ink, shape: tuple[int, ...]) -> Ink:
     Returns
     -------
     array of shape (n, *shape), uint8
-        The images resampled, or themselves where they have that size.
+        The images resampled; a copy where they have that size.
 
     Examples
     --------
@@ -177,8 +177,6 @@ def resized(images: Ink, shape: tuple[int, ...]) -> Ink:
     >>> resized(np.zeros((5, 28, 28), np.uint8), (8, 8)).shape
     (5, 8, 8)
     """
-    if images.shape[1:] == shape:
-        return images
     return np.stack([_resampled(image, shape, Image.Resampling.BOX) for image in images])
 
 
@@ -188,6 +186,5 @@ def _fitted(box: NDArray[Any], side: int, method: Image.Resampling) -> NDArray[A
     return _resampled(box, [max(1, round(length * scale)) for length in box.shape], method)
 
 
-def _resampled(image: NDArray[Any], shape: Sequence[int], method: Image.Resampling) -> NDArray[Any]:
-    height, width = shape
-    return np.asarray(Image.fromarray(image).resize((width, height), method))
+def _resampled(image: NDArray[Any], shape: Iterable[int], method: Image.Resampling) -> NDArray[Any]:
+    return np.asarray(Image.fromarray(image).resize(list(shape)[::-1], method))

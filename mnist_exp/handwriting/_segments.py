@@ -1,15 +1,15 @@
 """Several digits in one picture: which ink belongs together, from left to right."""
 
 import numpy as np
-from scipy import ndimage
+import scipy
 
-from mnist_exp.handwriting._ink import Ink
+from mnist_exp.handwriting._ink import Ink, ink_box
 
 FRAGMENT = 0.45  # of the tallest part's height: what is lower is a bar, a dot or a broken-off end
 OVERLAP = 0.35  # of the narrower part's width: ink one above the other is one character
 SPECK = 0.004  # of all ink
 
-_Part = tuple[slice, slice, set[int]]  # rows and columns of a box, and the labels of the ink in it
+_Part = tuple[range, range, set[int]]  # rows and columns of a box, and the labels of the ink in it
 
 
 def split_digits(ink: Ink) -> list[Ink]:
@@ -36,24 +36,24 @@ def split_digits(ink: Ink) -> list[Ink]:
     >>> [digit.shape for digit in split_digits(ink)]
     [(40, 10), (45, 30)]
     """
-    labels, count = ndimage.label(ink > 0, np.ones((3, 3)))
-    if not count:
-        return []
+    labels, _ = scipy.ndimage.label(ink > 0, np.ones((3, 3)))
     weight = np.bincount(labels.ravel(), ink.ravel())[1:]
-    speck = min(SPECK * weight.sum(), weight.max() - 1)  # among a thousand dots none is a speck
-    boxes = ndimage.find_objects(labels)
-    parts = [(*boxes[i], {i + 1}) for i in range(count) if weight[i] > speck]
-    lowest = FRAGMENT * max(_length(rows) for rows, _, _ in parts)
-    digits = _stack([part for part in parts if _length(part[0]) >= lowest])
+    # Among a thousand dots none is a speck.
+    speck = min(SPECK * weight.sum(), weight.max(initial=0) - 1)
+    parts: list[_Part] = [
+        (range(rows.start, rows.stop), range(columns.start, columns.stop), {label})
+        for label, (rows, columns) in enumerate(scipy.ndimage.find_objects(labels), 1)
+        if weight[label - 1] > speck
+    ]
+    lowest = FRAGMENT * max((len(rows) for rows, _, _ in parts), default=0)
+    digits = _stack([part for part in parts if len(part[0]) >= lowest])
     for part in parts:
-        if _length(part[0]) < lowest:
+        if len(part[0]) < lowest:
             nearest = min(range(len(digits)), key=lambda i: _gap(digits[i], part))
             digits[nearest] = _joined(digits[nearest], part)
     from_left = sorted(_stack(digits), key=lambda part: part[1].start + part[1].stop)
-    return [
-        np.where(np.isin(labels[rows, columns], list(inside)), ink[rows, columns], np.uint8(0))
-        for rows, columns, inside in from_left
-    ]
+    alone = [np.where(np.isin(labels, list(inside)), ink, np.uint8(0)) for *_, inside in from_left]
+    return [digit[ink_box(digit)] for digit in alone]
 
 
 def _stack(parts: list[_Part]) -> list[_Part]:
@@ -61,19 +61,15 @@ def _stack(parts: list[_Part]) -> list[_Part]:
     done: list[_Part] = []
     for part in sorted(parts, key=lambda part: part[1].start):
         while done and _overlap(done[-1][1], part[1]) > OVERLAP * min(
-            _length(done[-1][1]), _length(part[1])
+            len(done[-1][1]), len(part[1])
         ):
             part = _joined(done.pop(), part)
         done.append(part)
     return done
 
 
-def _length(span: slice) -> int:
-    return int(span.stop - span.start)
-
-
-def _overlap(a: slice, b: slice) -> int:
-    return int(min(a.stop, b.stop) - max(a.start, b.start))
+def _overlap(a: range, b: range) -> int:
+    return min(a.stop, b.stop) - max(a.start, b.start)
 
 
 def _gap(a: _Part, b: _Part) -> float:
@@ -82,6 +78,6 @@ def _gap(a: _Part, b: _Part) -> float:
 
 def _joined(a: _Part, b: _Part) -> _Part:
     rows, columns = (
-        slice(min(x.start, y.start), max(x.stop, y.stop)) for x, y in zip(a[:2], b[:2], strict=True)
+        range(min(x.start, y.start), max(x.stop, y.stop)) for x, y in zip(a[:2], b[:2], strict=True)
     )
     return rows, columns, a[2] | b[2]

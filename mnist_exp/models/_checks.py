@@ -71,8 +71,10 @@ def _check_nodes(inner: Any, left: Any, right: Any, feature: Any, width: int) ->
     for children in (left, right):
         leads_on = (children > np.arange(len(inner))) & (children < len(inner))
         _require(leads_on[inner], "a tree whose nodes lead out of it or in circles")
-    there = (feature >= 0) & (feature < width)
-    _require(there[inner], "a tree that asks for columns that are not there")
+    _require(
+        ((feature >= 0) & (feature < width))[inner],
+        "a tree that asks for columns that are not there",
+    )
 
 
 @_check.register(Tree)
@@ -118,8 +120,10 @@ def _check_support_vectors(machine: BaseLibSVM, width: int) -> None:
         "coefficients that do not fit the support vectors",
     )
     _require(machine._intercept_.shape == (pairs,), "intercepts that do not fit the classes")
-    sizes = [machine._probA.size, machine._probB.size]
-    _require(np.isin(sizes, (0, pairs)), "calibration that does not fit the classes")
+    _require(
+        np.isin([machine._probA.size, machine._probB.size], (0, pairs)),
+        "calibration that does not fit the classes",
+    )
 
 
 @_check.register(NeighborsBase)

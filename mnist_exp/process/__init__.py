@@ -1,9 +1,9 @@
 """What a process does besides its work: cpus, signals, progress, files, caches, threads."""
 
 from mnist_exp.process._blocks import Float32, Scratch, bilinear, blend, block_size, run_blocks
-from mnist_exp.process._cache import cache_errors_named, computed_once
-from mnist_exp.process._cpus import cpus, divided, forget_share
 from mnist_exp.process._files import (
+    cache_errors_named,
+    computed_once,
     link_atomic,
     write_atomic,
     write_bytes,
@@ -11,8 +11,15 @@ from mnist_exp.process._files import (
     write_new,
     write_text,
 )
-from mnist_exp.process._interrupt import Terminated, marked_when_stuck, raise_on_sigterm
 from mnist_exp.process._progress import LogFile, Stages, progress_bar, stderr_console
+from mnist_exp.process._system import (
+    Terminated,
+    cpus,
+    divided,
+    forget_share,
+    marked_when_stuck,
+    raise_on_sigterm,
+)
 
 __all__ = [
     "Float32",

@@ -1,12 +1,25 @@
-"""Atomic file writes: a reader sees the old file or the new one, never a part of either."""
+"""Files that processes share: atomic writes, and results that one computes and others wait for.
 
+A reader sees the old file or the new one, never a part of either. joblib's cache alone would let
+each of several processes compute the same result.
+"""
+
+import inspect
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+import joblib
+from filelock import FileLock
+from joblib import Memory
+from joblib.memory import CacheWarning
+
+from mnist_exp.errors import UserError
 
 
 def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
@@ -83,3 +96,72 @@ def link_atomic(link: Path, target: Path) -> None:
             temporary.write_text(relative, encoding="utf-8")
 
     write_atomic(link, write)
+
+
+def computed_once(
+    memory: Memory, function: Callable[..., Any], ignore: Collection[str]
+) -> Callable[..., Any]:
+    """Return a function whose results `memory` keeps.
+
+    Parameters
+    ----------
+    memory
+        Where results are kept. One without a folder keeps nothing, and the function itself is
+        returned.
+    function
+        A function of positional arguments that joblib can hash and results that it can write.
+    ignore
+        Names of parameters that do not change the result, such as a number of threads.
+
+    Raises
+    ------
+    UserError
+        When it is called: the folder cannot be written to.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from joblib import Memory
+    >>> def double(x, n_jobs):
+    ...     print("computing")
+    ...     return 2 * x
+    >>> with TemporaryDirectory() as folder:
+    ...     cached = computed_once(Memory(folder, verbose=0), double, ["n_jobs"])
+    ...     cached(21, 1), cached(21, 2)
+    computing
+    (42, 42)
+    """
+    if memory.location is None:
+        return function
+    folder, cached = Path(memory.location), memory.cache(function, ignore=list(ignore))
+    signature = inspect.signature(function)
+
+    def call(*arguments: Any) -> Any:
+        with cache_errors_named(folder):
+            if cached.check_call_in_cache(*arguments):
+                return cached(*arguments)
+            named = signature.bind(*arguments).arguments
+            key = joblib.hash({name: named[name] for name in named.keys() - set(ignore)})
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / f"{function.__name__}-{key}.lock"):
+                return cached(*arguments)
+
+    return call
+
+
+@contextmanager
+def cache_errors_named(folder: Path) -> Iterator[None]:
+    """Raise UserError, with the folder and the way out, where a result cannot be kept.
+
+    joblib only warns of what it cannot write, and then fails to find it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CacheWarning)
+        try:
+            yield
+        except (CacheWarning, OSError) as error:
+            cause = error.__context__ if isinstance(error, CacheWarning) else error
+            raise UserError(
+                f"features cannot be kept in {folder}: {cause}; make room there (cache_gb is how "
+                "much they may take), or name another folder with cache_dir=..."
+            ) from error

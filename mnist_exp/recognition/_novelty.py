@@ -29,7 +29,6 @@ COMPONENTS = 150
 CONTRAST = 0.7  # exponent of the distance to non-digits; 0.5 refuses two in a hundred letters less
 # Per cent of real images: of one alone, and of one in a row, whose neighbours speak for it.
 REFUSED = 1.5, 0.3
-_SMALLEST = 8  # pixels a side that HOG needs
 
 
 @dataclass(frozen=True)
@@ -83,14 +82,13 @@ class Neighbours:
         n, k, d = len(self.images), len(self.axes), len(self.mean)
         arrays = list(self.arrays().values())
         shapes = [array.shape for array in arrays[1:]]
-        other = len(self.non_digits)
-        if shapes != [(n,), (d,), (k, d), (n, k), (other, k), (2,)] or self.images.ndim != 3:
+        fitting = [(n,), (d,), (k, d), (n, k), (len(self.non_digits), k), (2,)]
+        if shapes != fitting or self.images.ndim != 3:
             raise ValueError("its arrays do not fit together")
         kinds = "".join(array.dtype.kind for array in arrays[1:])
-        if not n or self.images.dtype != np.uint8 or kinds != "ifffff":
-            raise ValueError("its arrays are of other types, or empty")
-        if self.labels.min() < 0 or not (self.limits > 0).all():
-            raise ValueError("its labels or limits are impossible")
+        is_of_types = n and self.images.dtype == np.uint8 and kinds == "ifffff"
+        if not is_of_types or self.labels.min() < 0 or not (self.limits > 0).all():
+            raise ValueError("its arrays are empty, or their types or values are impossible")
         if _features(self.images[:1]).shape[1] != d:
             raise ValueError("its features are those of another version")
 
@@ -129,8 +127,8 @@ class Neighbours:
         codes, foreign_codes = (
             ((rows - mean) @ axes.T).astype(np.float16) for rows in (features, foreign)
         )
-        unlimited = np.full(2, np.inf)
-        index = cls(images, train.labels[sample], mean, axes, codes, foreign_codes, unlimited)
+        no_limits = np.full(2, np.inf)
+        index = cls(images, train.labels[sample], mean, axes, codes, foreign_codes, no_limits)
         if not len(held_out):
             return index
         others = train.images[held_out]
@@ -173,12 +171,10 @@ class Neighbours:
         # All but the length of the codes themselves.
         distances = self._lengths - 2 * (self._rows @ codes[0])
         order = np.argpartition(distances, min(count, len(distances) - 1))[:count]
-        of_class = distances[self.labels == label]
-        distance = np.full(1, np.inf)
-        if of_class.size:
-            distance = of_class.min() + np.square(codes).sum() + left_out
-        (strangeness,) = self._against_non_digits(distance, codes, left_out)
-        alone, in_row = (float(strangeness / limit) for limit in self.limits)
+        to_class = distances[self.labels == label].min(initial=np.inf)
+        distance = to_class + np.square(codes).sum() + left_out
+        strangeness = self._against_non_digits(distance, codes, left_out)
+        alone, in_row = (strangeness / self.limits).tolist()
         return Look(order[np.argsort(distances[order])], (alone, in_row))
 
     def rank(self, image: Images, others: Images) -> NDArray[np.intp]:
@@ -223,11 +219,11 @@ class Neighbours:
 
 def _redrawn(image: Ink) -> Ink:
     """Give an image of strokes the sharp edges of a pen, and MNIST's look as a drawing gets it."""
-    size = 8 * SIDE, 8 * SIDE
-    large = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-    return drawn_to_mnist(np.where(large > 127, 255, 0).astype(np.uint8))
+    large = Image.fromarray(image).resize((8 * SIDE, 8 * SIDE), Image.Resampling.BICUBIC)
+    return drawn_to_mnist(np.where(np.asarray(large) > 127, np.uint8(255), np.uint8(0)))
 
 
 def _features(images: Images) -> NDArray[np.float32]:
-    extract = Hog(deskew=False, n_jobs=-1) if min(images.shape[1:]) >= _SMALLEST else Pixels()
+    # HOG needs 8 pixels a side.
+    extract = Hog(deskew=False, n_jobs=-1) if min(images.shape[1:]) >= 8 else Pixels()
     return np.asarray(extract.fit_transform(images), np.float32)

@@ -76,9 +76,8 @@ class Answer:
     def as_json(self, name: str) -> dict[str, Any]:
         """Return the object that `predict --json` prints for the picture of that name."""
         shown = "label", "probabilities", "scores", "reason"
-        content = {"image": name} | {key: getattr(self, key) for key in shown}
-        digits = [digit.as_json(name) for digit in self.digits]
-        return content | ({"digits": digits} if digits else {})
+        digits = {"digits": [digit.as_json(name) for digit in self.digits]} if self.digits else {}
+        return {"image": name} | {key: getattr(self, key) for key in shown} | digits
 
 
 class Reader:
@@ -114,7 +113,6 @@ class Reader:
             raise UserError(wrong_card)
         self.shape = height, width
         self.strokes = all(len(name) == 1 for name in self.classes)  # boots are not written
-        self.digits = set(self.classes) <= set("0123456789")
         self._lock = threading.Lock()
 
     @property
@@ -128,33 +126,27 @@ class Reader:
 
     @cached_property
     def _neighbours(self) -> Neighbours | None:
-        return self._kept_neighbours() or self._new_neighbours()
-
-    def _kept_neighbours(self) -> Neighbours | None:
-        """The index beside the model, unless it is damaged or of other images or classes."""
-        arrays = self.run.load_neighbours()
+        """The index beside the model; a new one if that is damaged or of other classes."""
+        path, arrays = self.run.path, self.run.load_neighbours()
+        shape, classes = self.shape, len(self.classes)
         try:
-            kept = arrays and Neighbours.from_arrays(arrays)
-            if kept and kept.images.shape[1:] == self.shape:
-                return kept if kept.labels.max() < len(self.classes) else None
+            index = Neighbours.from_arrays(arrays) if arrays else None
+            if index and index.images.shape[1:] == shape and index.labels.max() < classes:
+                return index
         except (TypeError, ValueError) as error:
-            log.info("%s: the index of training images is built anew: %s", self.run.path, error)
-        return None
-
-    def _new_neighbours(self) -> Neighbours | None:
-        path = self.run.path
+            log.info("%s: the index of training images is built anew: %s", path, error)
         log.info("%s: the training images are indexed once", path)
         try:
             train = load_recorded(self.run.config_path).train
         except UserError as error:
             log.warning("%s: no training images (%s); only blots and bars are refused", path, error)
             return None
-        neighbours = Neighbours.of(train, self.strokes, self.digits)
+        index = Neighbours.of(train, self.strokes, set(self.classes) <= set("0123456789"))
         try:
-            self.run.save_neighbours(neighbours.arrays())
+            self.run.save_neighbours(index.arrays())
         except OSError as error:
-            log.warning("%s: the index of training images cannot be kept (%s)", path, error)
-        return neighbours
+            log.warning("%s: the index of training images cannot be saved (%s)", path, error)
+        return index
 
     def read(self, image: Image.Image) -> Answer:
         """Read a picture, a photo or a scan.
@@ -240,8 +232,8 @@ class Reader:
         if values is None:
             return None
         known = [self.classes[int(number)] for number in self.pipeline.classes_]
-        by_class = dict(zip(known, map(float, values[0]), strict=True))
-        return dict.fromkeys(self.classes, min(0.0, float(values.min()))) | by_class
+        least = dict.fromkeys(self.classes, min(0.0, float(values.min())))
+        return least | dict(zip(known, values[0].tolist(), strict=True))
 
 
 def load_reader(run: str | Path | Run) -> Reader:

@@ -34,8 +34,8 @@ class Scale:
 
     def place(self, value: float) -> float:
         """0 at the low end, 100 at the high end."""
-        value = math.log10(value) if self.by_decades else value
-        return round(100 * (value - self.low) / (self.high - self.low), 2)
+        at = math.log10(value) if self.by_decades else value
+        return round(100 * (at - self.low) / (self.high - self.low), 2)
 
     def bar(self, value: float, interval: Interval) -> dict[str, float]:
         """A mark and the bar of its interval."""
@@ -90,9 +90,10 @@ def cost_chart(runs: Sequence[ComparedRun], key: str, title: str) -> dict[str, A
     `front` joins the runs that no other beats in both.
     """
     costly = [
-        (float(run.time.get(key) or (key == "bytes" and run.bytes) or 0), run) for run in runs
+        (float(cost), run)
+        for run in runs
+        if (cost := (run.bytes if key == "bytes" else run.time.get(key)) or 0) > 0
     ]
-    costly = [(cost, run) for cost, run in costly if cost > 0]
     if len(costly) < 2:
         return None
     x = Scale.around((cost for cost, _ in costly), by_decades=True)

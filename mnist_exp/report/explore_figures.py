@@ -5,23 +5,21 @@ amounts. They are light, so that a page may invert them in the dark.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import seaborn as sns
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from mnist_exp.report.figures import WIDTH, grid_figure, name_classes, new_axes
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 BLUE = "#0173b2"  # the first colour of the palette
 
 
-def counts_figure(counts: Mapping[str, NDArray[np.int64]], classes: Sequence[str]) -> "Figure":
+def counts_figure(counts: Mapping[str, NDArray[np.int64]], classes: Sequence[str]) -> Figure:
     """Images of every class in every split, as shares of the split, so that sizes do not matter."""
-    import seaborn as sns
-
     figure, (axes,) = new_axes(WIDTH, 2.9)
     shares = {f"{name} ({n.sum():,})": 100 * n / n.sum() for name, n in counts.items()}
     columns = {
@@ -37,23 +35,20 @@ def counts_figure(counts: Mapping[str, NDArray[np.int64]], classes: Sequence[str
     return figure
 
 
-def class_pictures_figure(mean: NDArray[np.float32], spread: NDArray[np.float32]) -> "Figure":
+def class_pictures_figure(mean: NDArray[np.float32], spread: NDArray[np.float32]) -> Figure:
     """Mean and standard deviation of every class's images, five classes to a row."""
-    starts = range(0, len(mean), 5)
-    rows = [part[at : at + 5] for at in starts for part in (mean, 2 * spread)]
+    rows = [part[at : at + 5] for at in range(0, len(mean), 5) for part in (mean, 2 * spread)]
     return grid_figure(rows, ["mean", "spread"] * (len(rows) // 2), cmap="gist_heat_r")
 
 
 def ink_figure(
     measures: Mapping[str, NDArray[np.float64]], labels: NDArray[np.int64], classes: Sequence[str]
-) -> "Figure":
+) -> Figure:
     """How each measure is distributed in each class.
 
     A violin is as wide as images are frequent, up to the 1st and 99th percentile of all; the dashed
     lines are the quartiles of the class.
     """
-    import seaborn as sns
-
     figure, all_axes = new_axes(WIDTH, 2.4 * len(measures), len(measures))
     style = {"density_norm": "width", "cut": 0, "color": BLUE, "linewidth": 0.8, "alpha": 0.6}
     for axes, (name, values) in zip(all_axes, measures.items(), strict=True):
@@ -66,24 +61,19 @@ def ink_figure(
     return figure
 
 
-def inked_figure(share: NDArray[np.float64]) -> "Figure":
+def inked_figure(share: NDArray[np.float64]) -> Figure:
     """The share of the images with ink at each pixel, logarithmic; grey where no image has any."""
-    import seaborn as sns
-    from matplotlib.colors import LogNorm
-
     figure, (axes,) = new_axes(WIDTH, 4.3)
     axes.set_facecolor("#d0d0d0")
     shown = np.where(share > 0, 100 * share, np.nan)
-    norm = LogNorm(vmin=max(np.nanmin(shown), 1e-3), vmax=100)
-    bar = {"label": "% of the training images with ink there", "format": "%g"}
     sns.heatmap(
         shown,
-        norm=norm,
+        norm=LogNorm(vmin=max(np.nanmin(shown), 1e-3), vmax=100),
         cmap="viridis_r",
         square=True,
         xticklabels=4,
         yticklabels=4,
-        cbar_kws=bar,
+        cbar_kws={"label": "% of the training images with ink there", "format": "%g"},
         ax=axes,
     )
     axes.set(title="grey: no image has any ink", xlabel="column", ylabel="row")
@@ -93,11 +83,8 @@ def inked_figure(share: NDArray[np.float64]) -> "Figure":
 
 def scatter_figure(
     places: NDArray[np.floating], labels: NDArray[np.int64], classes: Sequence[str], title: str
-) -> "Figure":
+) -> Figure:
     """Images as points (n, 2) in the colour of their class, whose name is amid its points."""
-    import seaborn as sns
-    from matplotlib.patheffects import withStroke
-
     figure, (axes,) = new_axes(WIDTH, 5.0)
     palette = sns.color_palette("colorblind" if len(classes) <= 10 else "husl", len(classes))
     sns.scatterplot(
@@ -119,10 +106,8 @@ def scatter_figure(
     return figure
 
 
-def touching_figure(share: NDArray[np.float64], classes: Sequence[str]) -> "Figure":
+def touching_figure(share: NDArray[np.float64], classes: Sequence[str]) -> Figure:
     """Which share of the nearest training images of a class's images are of another class."""
-    import seaborn as sns
-
     figure, (axes,) = new_axes(WIDTH, 4.8)
     axes.set_facecolor("#e8e8e8")
     shown = np.where(np.eye(len(classes), dtype=bool), np.nan, 100 * share)

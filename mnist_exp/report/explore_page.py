@@ -5,9 +5,10 @@ facts; the words are in the template.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -19,9 +20,6 @@ from mnist_exp.report import explore_figures as plot
 from mnist_exp.report.figures import grid_figure, png
 from mnist_exp.report.page import render
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 EXAMPLES = 12  # of each class
 EMBEDDED = 2_500  # images in the non-linear embedding, whose time grows faster than their number
 HARDEST = 8  # pairs of classes
@@ -29,7 +27,7 @@ TWINS = 12  # at most, pairs of images
 COPIES = 8
 AUGMENTED = 10  # images
 
-Part = tuple[dict[str, "Figure"], dict[str, Any]]
+Part = tuple[dict[str, Figure], dict[str, Any]]
 
 
 def write_page(
@@ -72,10 +70,9 @@ def write_page(
 def _describe(dataset: Dataset, seed: int) -> Part:
     """Counts, examples, means, ink and pixels."""
     train, classes = dataset.train, dataset.classes
-    splits = {"train": train, "val": dataset.val, "test": dataset.test}
     counts = {
         name: np.bincount(split.labels, minlength=len(classes))
-        for name, split in splits.items()
+        for name, split in {"train": train, "val": dataset.val, "test": dataset.test}.items()
         if split
     }
     rng = np.random.default_rng(seed)
@@ -83,12 +80,13 @@ def _describe(dataset: Dataset, seed: int) -> Part:
     width, ink = evaluation.stroke_width(train.images), evaluation.mean_ink(train.images)
     share = evaluation.inked_share(train.images)
     means = evaluation.class_pictures(train.images, train.labels, len(classes))
-    measures = {"stroke width, pixels": width, "mean grey": ink}
     return {
         "classes": plot.counts_figure(counts, classes),
         "examples": grid_figure([train.images[np.sort(row[:EXAMPLES])] for row in mixed], classes),
         "means": plot.class_pictures_figure(*means),
-        "ink": plot.ink_figure(measures, train.labels, classes),
+        "ink": plot.ink_figure(
+            {"stroke width, pixels": width, "mean grey": ink}, train.labels, classes
+        ),
         "pixels": plot.inked_figure(share),
     }, {
         "counts": counts,
@@ -108,25 +106,24 @@ def _embed(dataset: Dataset, projected: NDArray[np.float32], seed: int) -> Part:
     labels = dataset.train.labels
     n = min(EMBEDDED, len(labels))
     chosen = np.sort(np.random.default_rng(seed).choice(len(labels), n, replace=False))
-    perplexity = min(30.0, (n - 1) / 3)
-    tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed, max_iter=500, n_jobs=1)
+    tsne = TSNE(
+        perplexity=min(30.0, (n - 1) / 3), init="pca", random_state=seed, max_iter=500, n_jobs=1
+    )
     # A second thread gains a tenth, and costs several times that on a busy machine.
     with threadpool_limits(1):
         places = tsne.fit_transform(projected[chosen])
-    planes = {
-        "pca": ("first two principal components", projected[chosen, :2]),
-        "tsne": ("t-SNE", places),
-    }
     return {
         name: plot.scatter_figure(points, labels[chosen], dataset.classes, title)
-        for name, (title, points) in planes.items()
+        for name, title, points in (
+            ("pca", "first two principal components", projected[chosen, :2]),
+            ("tsne", "t-SNE", places),
+        )
     }, {"embedded": n}
 
 
 def _touching(dataset: Dataset, projected: NDArray[np.float32], seed: int) -> Part:
     """Classes whose images are neighbours, hardest first."""
-    train, classes = dataset.train, dataset.classes
-    rng = np.random.default_rng(seed)
+    train, classes, rng = dataset.train, dataset.classes, np.random.default_rng(seed)
     share, pairs = evaluation.touching_classes(projected, train.labels, len(classes), rng)
     named = {" and ".join(classes[number] for number in pair.classes): pair for pair in pairs}
     borders = [

@@ -59,12 +59,17 @@ def confusion_figure(
     axes.set_facecolor("#e8e8e8")  # the diagonal: right answers
     picture = axes.imshow(errors, cmap="Blues", vmin=0, vmax=max(float(np.nanmax(errors)), 1e-9))
     figure.colorbar(picture, ax=axes, label="% of the true class", shrink=0.8)
-    dark = np.nanmax(errors) / 2
-    style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9}
     for row, column in np.argwhere(confusion):
-        colour = "white" if errors[row, column] > dark else "black"
-        weight = "bold" if row == column else "normal"
-        axes.text(column, row, str(confusion[row, column]), color=colour, weight=weight, **style)
+        axes.text(
+            column,
+            row,
+            str(confusion[row, column]),
+            color="white" if errors[row, column] > np.nanmax(errors) / 2 else "black",
+            weight="bold" if row == column else "normal",
+            ha="center",
+            va="center",
+            fontsize=9,
+        )
     name_classes(axes, classes, both=True)
     axes.set(xlabel="predicted", ylabel="true", title=title)
     return figure
@@ -128,8 +133,15 @@ def grid_figure(
             sheet[r * cell_h : r * cell_h + h, c * cell_w : c * cell_w + w] = picture
     for r, row_notes in enumerate(notes):
         for c, note in enumerate(row_notes):
-            x, y = c * cell_w + w / 2, r * cell_h + (h + cell_h) / 2
-            axes.text(x, y, note, ha="center", va="center", fontsize=7, color="dimgray")
+            axes.text(
+                c * cell_w + w / 2,
+                r * cell_h + (h + cell_h) / 2,
+                note,
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="dimgray",
+            )
     axes.imshow(sheet, cmap=cmap, vmin=0)
     axes.set_yticks([r * cell_h + h / 2 for r in range(len(rows))], names)
     axes.set(xticks=[], title=title)

@@ -23,9 +23,9 @@ def data_uri(picture: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(picture).decode("ascii")
 
 
-def render(template: str, content: Mapping[str, Any]) -> str:
-    """Fill a template of this package; everything is escaped, and a missing name is an error."""
-    return _environment().get_template(template).render(content)
+def render(template: str, content: Mapping[str, Any], package: str = "mnist_exp.report") -> str:
+    """Fill a template of a package; everything is escaped, and a missing name is an error."""
+    return _templates(package).get_template(template).render(content)
 
 
 def percent(share: float) -> str:
@@ -39,9 +39,9 @@ def percent_span(interval: Interval | None) -> str:
 
 
 @functools.cache
-def _environment() -> Environment:
+def _templates(package: str) -> Environment:
     environment = Environment(
-        loader=PackageLoader("mnist_exp.report"),
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

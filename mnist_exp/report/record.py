@@ -1,24 +1,41 @@
 """From an experiment's outcome to the files of its run folder and the table on the screen."""
 
 import os
+import platform
+import subprocess
+import sys
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.table import Table
+from threadpoolctl import threadpool_info
 
 from mnist_exp.data import Dataset, Split
 from mnist_exp.evaluation import Predictions, confusion_matrix
 from mnist_exp.experiment import Outcome
 from mnist_exp.process import stderr_console
-from mnist_exp.report.environment import describe_environment, package_versions
 from mnist_exp.report.figures import confusion_figure, errors_figure, frequent_confusions, png
+from mnist_exp.report.parts import class_figures
 from mnist_exp.report.run_page import explain_test, run_html
-from mnist_exp.report.tables import class_figures
 from mnist_exp.runs import Run, find_runs, note_test_read
+
+# Those whose change can change a number.
+_PACKAGES = (
+    "mnist-exp",
+    "hydra-core",
+    "joblib",
+    "matplotlib",
+    "numpy",
+    "omegaconf",
+    "scikit-learn",
+    "scipy",
+    "skops",
+)
 
 
 def record(
@@ -34,11 +51,20 @@ def record(
 
     `started` is a perf_counter value; reads of a test set are counted in the tree `outputs`.
     """
-    environment = describe_environment(dataset, seeds)
+    environment = _environment(dataset, seeds)
     metrics = {**outcome.metrics, "time": _times(outcome, seconds)}
     page: dict[str, Any] = {}
     with ThreadPoolExecutor(1) as pool:  # deflating the model leaves the interpreter to figures
-        size = pool.submit(run.save_model, outcome.pipeline, _model_card(dataset))
+        size = pool.submit(
+            run.save_model,
+            outcome.pipeline,
+            {
+                "format": "skops",
+                "input": {"dtype": "uint8", "shape": [None, *dataset.train.images.shape[1:]]},
+                "classes": list(dataset.classes),
+                "versions": environment["packages"],
+            },
+        )
         for name, predictions in outcome.predictions.items():
             run.save_predictions("val" if name == "val" else "test", predictions)
         run.save_environment(environment)
@@ -48,10 +74,11 @@ def record(
         metrics["model"] = {"bytes": size.result()}
     if dataset.test is not None:
         features = outcome.pipeline[0]
-        steps = [step for _, step in getattr(features, "steps", [("", features)])]
         page |= {
             "model": type(outcome.pipeline[-1]).__name__,
-            "features": " + ".join(type(step).__name__ for step in steps),
+            "features": " + ".join(
+                type(step).__name__ for _, step in getattr(features, "steps", [("", features)])
+            ),
             "reads": note_test_read(outputs, dataset.test.sha256, run),
             "outputs": str(outputs),
         }
@@ -88,15 +115,6 @@ def _times(outcome: Outcome, seconds: dict[str, float]) -> dict[str, float]:
     }
 
 
-def _model_card(dataset: Dataset) -> dict[str, Any]:
-    return {
-        "format": "skops",
-        "input": {"dtype": "uint8", "shape": [None, *dataset.train.images.shape[1:]]},
-        "classes": list(dataset.classes),
-        "versions": package_versions(),
-    }
-
-
 def _save_test_files(run: Run, dataset: Dataset, test: Split, predictions: Predictions) -> None:
     """Write tables and pictures of the test set."""
     classes = dataset.classes
@@ -120,20 +138,18 @@ def _save_test_files(run: Run, dataset: Dataset, test: Split, predictions: Predi
     )
     title = "Most confident mistakes, by confusion (true as predicted)"
     picture = png(errors_figure(predictions, test.images, classes, title))
-    run.save_errors(_error_rows(predictions, classes), picture)
-
-
-def _error_rows(predictions: Predictions, classes: Sequence[str]) -> list[list[Any]]:
-    """Every mistake, grouped by confusion, most frequent first."""
     confidence = "probability" if predictions.probability is not None else "lead"
-    return [
-        ["index", "true", "predicted", confidence],
-        *(
-            [predictions.index[i], classes[true], classes[predicted], predictions.confidence[i]]
-            for true, predicted, positions in frequent_confusions(predictions, len(classes))
-            for i in positions
-        ),
-    ]
+    run.save_errors(
+        [
+            ["index", "true", "predicted", confidence],
+            *(
+                [predictions.index[i], classes[true], classes[predicted], predictions.confidence[i]]
+                for true, predicted, positions in frequent_confusions(predictions, len(classes))
+                for i in positions
+            ),
+        ],
+        picture,
+    )
 
 
 def show_summary(run: Run, dataset: Dataset, outcome: Outcome, metrics: dict[str, Any]) -> None:
@@ -143,8 +159,10 @@ def show_summary(run: Run, dataset: Dataset, outcome: Outcome, metrics: dict[str
     for split, predictions in outcome.predictions.items():
         interval, n = outcome.intervals[f"{split}.accuracy"], len(predictions.label)
         span = f"[{100 * interval.low:.2f}, {100 * interval.high:.2f}]"
-        accuracy = f"{100 * metrics[split]['accuracy']:.2f} %  {span}  of {n:,}"
-        table.add_row(f"{split} accuracy (95 % interval)", accuracy)
+        table.add_row(
+            f"{split} accuracy (95 % interval)",
+            f"{100 * metrics[split]['accuracy']:.2f} %  {span}  of {n:,}",
+        )
         table.add_row(f"{split} macro F1", f"{100 * metrics[split]['macro_f1']:.2f} %")
     if "test" in outcome.predictions:
         names = dataset.classes
@@ -152,21 +170,25 @@ def show_summary(run: Run, dataset: Dataset, outcome: Outcome, metrics: dict[str
         confusions = [f"{names[t]} as {names[p]} ({len(positions)})" for t, p, positions in pairs]
         table.add_row("most frequent confusions", ", ".join(confusions) or "none")
     times = metrics["time"]
-    stages = " + ".join(f"{times[key]:.1f}" for key in ("load_s", "augment_s", "fit_s"))
-    table.add_row("load, augment, fit", f"{stages} s")
-    table.add_row("predict", f"{times['predict_us_per_image']:.0f} µs an image")
-    table.add_row("model", f"{metrics['model']['bytes'] / 1e6:.1f} MB")
-    table.add_row("report", os.path.relpath(run.path / "report.html"))
+    for name, value in {
+        "load, augment, fit": "{load_s:.1f} + {augment_s:.1f} + {fit_s:.1f} s".format_map(times),
+        "predict": f"{times['predict_us_per_image']:.0f} µs an image",
+        "model": f"{metrics['model']['bytes'] / 1e6:.1f} MB",
+        "report": os.path.relpath(run.path / "report.html"),
+    }.items():
+        table.add_row(name, value)
     stderr_console().print(table)
 
 
 def show_sweep(folder: Path) -> None:
     """Print a line for every job of a sweep on stderr; failed ones with their error."""
-    columns = "job", "overrides", "state", "accuracy", "fit s"
-    table = Table(*columns, title=f"{folder}", title_justify="left")
+    table = Table(
+        *("job", "overrides", "state", "accuracy", "fit s"),
+        title=f"{folder}",
+        title_justify="left",
+    )
     for run in sorted(find_runs(folder), key=lambda run: (len(run.path.name), run.path.name)):
-        state, error = run.state, run.status.error
-        accuracy = fit = ""
+        state, error, accuracy, fit = run.state, run.status.error, "", ""
         if state == "completed":
             split = "val" if "val" in run.metrics else "test"
             accuracy = f"{100 * run.metrics[split]['accuracy']:.2f} % ({split})"
@@ -174,3 +196,35 @@ def show_sweep(folder: Path) -> None:
         outcome = state if error is None else f"{state}: {error}"
         table.add_row(run.path.name, " ".join(run.overrides), outcome, accuracy, fit)
     stderr_console().print(table)
+
+
+def _environment(dataset: Dataset, seeds: dict[str, int]) -> dict[str, Any]:
+    """Code, versions, machine, seeds and data; None where there is no git checkout to ask."""
+    return {
+        "git": _git(),
+        "python": sys.version,
+        "packages": {name: version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "cpu": {"name": platform.processor() or platform.machine(), "logical": psutil.cpu_count()},
+        "threads": [
+            {key: pool[key] for key in ("user_api", "internal_api", "version", "num_threads")}
+            for pool in threadpool_info()
+        ],
+        "seeds": seeds,
+        "data": {
+            "name": dataset.name,
+            "train": dataset.train.sha256,
+            **({"val": dataset.val.sha256} if dataset.val else {}),
+            **({"test": dataset.test.sha256} if dataset.test else {}),
+        },
+    }
+
+
+def _git() -> dict[str, Any] | None:
+    words = ["git", "-C", str(Path(__file__).parent), "status", "--porcelain=v2", "--branch"]
+    try:
+        answer = subprocess.run(words, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None  # installed from a wheel, or no git on this machine
+    commit, *lines = answer.stdout.splitlines()  # "# branch.oid <sha>" comes first
+    return {"sha": commit.split()[-1], "dirty": any(line[0] != "#" for line in lines)}

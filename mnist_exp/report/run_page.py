@@ -20,9 +20,8 @@ from mnist_exp.evaluation import (
     wilson,
 )
 from mnist_exp.report.figures import confidence_text, confident_mistakes, frequent_confusions
-from mnist_exp.report.galleries import Gallery, place
-from mnist_exp.report.page import percent, render
-from mnist_exp.report.tables import class_figures, confusion_cells
+from mnist_exp.report.page import render
+from mnist_exp.report.parts import Gallery, class_figures, confusion_cells, place
 from mnist_exp.runs import Run, redact
 
 CONFUSIONS = 8  # rows of examples
@@ -35,13 +34,6 @@ MNIST_HALVES = (
     ("rows 0 to 5000: written by 249 high-school students", 0, 5000),
     ("rows 5001 to 9999: written by 48 census employees", 5001, 9999),
 )
-# Metrics that are shares, in per cent; the others are printed as they are, under their own names.
-_SHARES = {
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "top2_accuracy": "truth among the first two",
-    "ece": "calibration error (ECE)",
-}
 
 
 def explain_test(dataset: Dataset, test: Split, predictions: Predictions) -> dict[str, Any]:
@@ -54,8 +46,8 @@ def explain_test(dataset: Dataset, test: Split, predictions: Predictions) -> dic
     def caption(position: int) -> str:
         true, predicted = predictions.label[position], predictions.prediction[position]
         answer = f"{classes[true]} as {classes[predicted]}" if true != predicted else classes[true]
-        row = predictions.index[position]
-        return f"{answer}\n{confidence_text(predictions, position)}\n#{row}"
+        confidence = confidence_text(predictions, position)
+        return f"{answer}\n{confidence}\n#{predictions.index[position]}"
 
     def suspicion(position: int) -> str:
         return f"{caption(position)}\n{suspects[position].agreeing} of {NEIGHBOURS} near"
@@ -129,31 +121,24 @@ def run_html(
 
     `content` is what `explain_test` returned, and `model`, `features`, `reads`, `outputs`.
     """
-    facts = {
-        "title": f"{percent(metrics['test']['accuracy'])}: {content['model']} on {dataset.name}",
-        "interval": intervals["test.accuracy"],
-        "dataset": dataset.name,
-        "metrics": metrics,
-        "figures": [
-            _metric_row(f"{split}.{key}", value, intervals)
-            for split in ("test", "val")
-            for key, value in metrics.get(split, {}).items()
-        ],
-        "environment": environment,
-        "python": f"{platform.python_version()} ({platform.python_implementation()})",
-        "rerun": rerun_command(run),
-        "run": str(run.path),
-    }
-    return render("run.html", facts | dict(content))
-
-
-def _metric_row(name: str, value: float, intervals: Mapping[str, Interval]) -> tuple[str, str, str]:
-    """What the page says of a metric, its value, and its interval if it has one."""
-    split, key = name.split(".")
-    show = percent if key in _SHARES else "{:.4f}".format
-    interval = intervals.get(name)
-    span = f"{show(interval.low)} to {show(interval.high)}" if interval else ""
-    return f"{split} {_SHARES.get(key, key.replace('_', ' '))}", show(value), span
+    return render(
+        "run.html",
+        {
+            "interval": intervals["test.accuracy"],
+            "dataset": dataset.name,
+            "metrics": metrics,
+            "figures": [
+                (split, key, value, intervals.get(f"{split}.{key}"))
+                for split in ("test", "val")
+                for key, value in metrics.get(split, {}).items()
+            ],
+            "environment": environment,
+            "python": f"{platform.python_version()} ({platform.python_implementation()})",
+            "rerun": rerun_command(run),
+            "run": str(run.path),
+            **content,
+        },
+    )
 
 
 def rerun_command(run: Run) -> str:

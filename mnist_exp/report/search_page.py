@@ -67,16 +67,25 @@ def figures(study: "Study", metrics: Sequence[str]) -> "Iterator[tuple[str, str,
     if len(metrics) > 1:
         yield "pareto", "What one objective costs the other", pareto_figure(study, metrics)
     else:
-        history = history_figure(complete, pruned, metric, maximize)
-        yield "history", "Every trial, and the best so far", history
+        yield (
+            "history",
+            "Every trial, and the best so far",
+            history_figure(complete, pruned, metric, maximize),
+        )
     if len(complete) > 2 and keys:
         if importance := _importances(study):
             yield "importances", "Which parameters mattered", importance_figure(importance, metric)
-        slices = slice_figure(complete, keys, metric, maximize)
-        yield "slice", "Each parameter on its own", slices
+        yield (
+            "slice",
+            "Each parameter on its own",
+            slice_figure(complete, keys, metric, maximize),
+        )
         if len(keys) > 1:
-            lines = parallel_figure(complete, keys, metric, maximize)
-            yield "parallel", "All parameters together", lines
+            yield (
+                "parallel",
+                "All parameters together",
+                parallel_figure(complete, keys, metric, maximize),
+            )
     if pruned:
         yield "pruning", "What pruning saved", pruning_figure(complete, pruned)
 
@@ -145,8 +154,11 @@ def _importances(study: "Study") -> dict[str, float]:
 
 def importance_figure(importance: dict[str, float], metric: str) -> "Figure":
     """PED-ANOVA: by how much a parameter's values in good trials differ from those in all."""
-    label = f"share of importance for {metric} (PED-ANOVA)"
-    figure, axes = _axes(8, 1.2 + 0.36 * len(importance), xlabel=label)
+    figure, axes = _axes(
+        8,
+        1.2 + 0.36 * len(importance),
+        xlabel=f"share of importance for {metric} (PED-ANOVA)",
+    )
     bars = axes.barh(list(importance)[::-1], list(importance.values())[::-1], color=BLUE)
     axes.bar_label(bars, fmt="%.2f", padding=3)
     axes.set_xlim(0, 1.08 * max(importance.values()) + 1e-9)
@@ -162,16 +174,26 @@ def slice_figure(
 
     columns, rows = min(4, len(keys)), math.ceil(len(keys) / 4)
     figure = Figure(figsize=(3.0 * columns + 0.8, 2.7 * rows + 0.3), layout="constrained")
-    style = {"palette": "flare", "s": 40, "edgecolor": "w", "linewidth": 0.5, "legend": False}
     for number, key in enumerate(keys):
-        shared = figure.axes[0] if number else None
-        axes = figure.add_subplot(rows, columns, number + 1, sharey=shared)
+        axes = figure.add_subplot(
+            rows, columns, number + 1, sharey=figure.axes[0] if number else None
+        )
         place, ticks = _parameter_axis(complete, key)
         x, y, trial = zip(
             *((place(t.params[key]), t.values[0], t.number) for t in complete if key in t.params),
             strict=True,
         )
-        sns.scatterplot(x=x, y=y, hue=trial, ax=axes, **style)
+        sns.scatterplot(
+            x=x,
+            y=y,
+            hue=trial,
+            palette="flare",
+            s=40,
+            edgecolor="w",
+            linewidth=0.5,
+            legend=False,
+            ax=axes,
+        )
         slant = 35 if sum(len(label) for _, label in ticks) > 24 else 0
         axes.set_xticks(
             *zip(*ticks, strict=True), rotation=slant, ha="right" if slant else "center"
@@ -212,8 +234,7 @@ def _parameter_axis(
         step = 100 / len(distribution.choices)
         places = {str(name): (i + 0.5) * step for i, name in enumerate(distribution.choices)}
         return (lambda value: places[str(value)]), [(at, name) for name, at in places.items()]
-    bounds = distribution.low, distribution.high
-    scale = Scale.around(bounds, by_decades=getattr(distribution, "log", False))
+    scale = Scale.around((distribution.low, distribution.high), distribution.log)
     return scale.place, scale.ticks
 
 
@@ -241,13 +262,16 @@ def parallel_figure(
             for column, key in enumerate(keys)
             if key in trial.params
         ]
-        width = 3.5 if trial is trials[-1] else 1.2
-        axes.plot(*zip(*line, strict=True), color=colour, marker="o", lw=width)
+        axes.plot(
+            *zip(*line, strict=True),
+            color=colour,
+            marker="o",
+            lw=3.5 if trial is trials[-1] else 1.2,
+        )
     outline = [withStroke(linewidth=3, foreground="white")]
-    for column, height, label in (
-        (column, *tick) for column, marks in enumerate(ticks) for tick in marks
-    ):
-        axes.text(column + 0.04, height, label, fontsize=8, va="center", path_effects=outline)
+    for column, marks in enumerate(ticks):
+        for height, label in marks:
+            axes.text(column + 0.04, height, label, fontsize=8, va="center", path_effects=outline)
     axes.set_xticks(range(len(keys)), [key.replace(".", ".\n", 1) for key in keys], fontsize=9)
     axes.set(yticks=[], xlim=(-0.2, len(keys) - 0.6), ylim=(-2, 102))
     axes.grid(axis="x", color="#888", alpha=1)
@@ -261,13 +285,21 @@ def pareto_figure(study: "Study", metrics: Sequence[str]) -> "Figure":
     figure, axes = _axes(7, 4.6, xlabel=metrics[0], ylabel=metrics[1])
     values = np.array([trial.values for trial in study.get_trials(deepcopy=False) if trial.values])
     front = sorted(study.best_trials, key=lambda trial: trial.values[0])
-    x, y = np.array([trial.values[:2] for trial in front]).T
     axes.scatter(values[:, 0], values[:, 1], color=GREY, s=36, label="trials")
-    axes.plot(x, y, color=ORANGE, marker="o", lw=1, label="beaten by none")
+    axes.plot(
+        *np.array([trial.values[:2] for trial in front]).T,
+        color=ORANGE,
+        marker="o",
+        lw=1,
+        label="beaten by none",
+    )
     for trial in front:
-        place = trial.values[0], trial.values[1]
         axes.annotate(
-            str(trial.number), place, xytext=(4, 4), textcoords="offset points", fontsize=8
+            str(trial.number),
+            trial.values[:2],
+            xytext=(4, 4),
+            textcoords="offset points",
+            fontsize=8,
         )
     if 0 < 20 * values[:, 1].min() < values[:, 1].max():
         axes.set_yscale("log")

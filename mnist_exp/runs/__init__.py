@@ -1,13 +1,21 @@
 """Run folders: what one holds (`Run`), whether it is whole, how they are claimed and found."""
 
-from mnist_exp.runs._addresses import current_targets
-from mnist_exp.runs._claim import claim_folder, claim_job, claim_run, claim_sweep, enter_search
-from mnist_exp.runs._find import find_runs, open_run, point_latest
+from mnist_exp.runs._folders import (
+    claim_folder,
+    claim_job,
+    claim_run,
+    claim_sweep,
+    count_test_reads,
+    enter_search,
+    find_runs,
+    note_test_read,
+    open_run,
+    point_latest,
+)
 from mnist_exp.runs._html import html_table
-from mnist_exp.runs._reading import parse_yaml
+from mnist_exp.runs._reading import current_targets, parse_yaml
 from mnist_exp.runs._run import LabelCache, Run, SplitName
 from mnist_exp.runs._status import STALE_SECONDS, alive, make_folder, redact
-from mnist_exp.runs._test_reads import count_test_reads, note_test_read
 
 __all__ = [
     "STALE_SECONDS",

@@ -20,8 +20,15 @@ from numpy.typing import NDArray
 from mnist_exp.errors import UserError
 from mnist_exp.evaluation import Predictions
 from mnist_exp.process import write_atomic, write_bytes, write_json, write_text
-from mnist_exp.runs._addresses import MOVED, current_targets
-from mnist_exp.runs._reading import check_size, parse_yaml, parts, read_text
+from mnist_exp.runs._html import html_table
+from mnist_exp.runs._reading import (
+    MOVED,
+    check_size,
+    current_targets,
+    parse_yaml,
+    parts,
+    read_text,
+)
 from mnist_exp.runs._status import Lifetime
 
 if TYPE_CHECKING:
@@ -228,13 +235,12 @@ class Run(Lifetime):
             for end in ("low", "high")
         }
         row = {"run": str(self.path), "state": self.state, **self._group_choices, **bounds}
-        nested = self.metrics | {"config": self.config}
-        return pandas.DataFrame([row]).join(pandas.json_normalize(nested))
+        return pandas.DataFrame([row]).join(
+            pandas.json_normalize(self.metrics | {"config": self.config})
+        )
 
     def _repr_html_(self) -> str:
         """A table for notebooks: accuracies with their intervals, choices, time, the folder."""
-        from mnist_exp.runs._html import html_table
-
         row = {"run": str(self.path), "state": self.state}
         if error := self.status.error:
             row["error"] = error

@@ -113,8 +113,8 @@ class Lifetime:
             self.finish("pruned", str(reason))
             raise
         except BaseException as error:
-            mistake = isinstance(error, UserError)
-            self.finish("failed", str(error) if mistake else f"{type(error).__name__}: {error}")
+            kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+            self.finish("failed", f"{kind}{error}")
             raise
         else:
             self.finish("completed")
@@ -131,14 +131,15 @@ class Lifetime:
         """The status as written; raises UserError where it cannot be read as one."""
         try:
             content = json.loads(read_text(self._status_path))
-            schema = content["schema"]
-            if schema == SCHEMA:
+            if content["schema"] == SCHEMA:
                 return Status(**content)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(
                 f"{self.path} is not a readable run: {self._status_path.name}: {error!r}"
             ) from error
-        raise UserError(f"{self.path} has run schema {schema}; this version reads {SCHEMA}")
+        raise UserError(
+            f"{self.path} has run schema {content['schema']}; this version reads {SCHEMA}"
+        )
 
     @property
     def state(self) -> State:
@@ -146,10 +147,11 @@ class Lifetime:
         status = self.status
         if status.state != "running":
             return status.state
-        if status.host == socket.gethostname():
-            living = alive(status.pid, status.pid_started)
-        else:
-            living = time.time() - self._status_path.stat().st_mtime < STALE_SECONDS
+        living = (
+            alive(status.pid, status.pid_started)
+            if status.host == socket.gethostname()
+            else time.time() - self._status_path.stat().st_mtime < STALE_SECONDS
+        )
         return "running" if living else "stale"
 
     @property

@@ -1,4 +1,4 @@
-"""What a person sees while a search runs: a line for each trial, and a bar on a terminal."""
+"""What a person sees of a search: its plan, a line for each trial, and a bar on a terminal."""
 
 import os
 import sys
@@ -9,9 +9,11 @@ from typing import Self
 
 from optuna.trial import FrozenTrial
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
 
 from hydra_optuna_search.machine import console
 from hydra_optuna_search.settings import Settings
+from hydra_optuna_search.space import Space
 from hydra_optuna_search.trials import ERROR, LOST, TrialQueue, finished, killed
 
 WORDS = {
@@ -114,3 +116,24 @@ def _line(trial: FrozenTrial, best: str) -> str:
         f"trial {trial.number:<4} {state_word(trial):<9} {values:<9} {seconds:6.1f} s  "
         f"{best}  {params}{why}"
     )
+
+
+def show_plan(space: Space, settings: Settings, n_trials: int) -> None:
+    """Print the space, the number of trials, and what the application expects of its jobs."""
+    title = f"a search of {n_trials} trials"
+    table = Table("where", "key", "values", title=title, title_justify="left")
+    for key, parameter in space.choices.items():
+        table.add_row("always", key, parameter.text)
+    for choices in space.branches():
+        for key, parameter in space.parameters(choices).items():
+            table.add_row(_branch(choices) or "always", key, parameter.text)
+    console.print(table)
+    if estimate := settings.function("estimate"):
+        refit = settings.refit and len(settings.directions) == 1
+        for choices in space.branches():
+            expected = estimate(space.config(choices), n_trials, settings.n_jobs, refit)
+            console.print(f"{_branch(choices) or 'this search'}: {expected}", soft_wrap=True)
+
+
+def _branch(choices: dict[str, object]) -> str:
+    return " ".join(f"{key}={value}" for key, value in choices.items())

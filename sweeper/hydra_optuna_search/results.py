@@ -16,12 +16,11 @@ from optuna.trial import FrozenTrial
 from hydra_optuna_search.errors import SearchError
 from hydra_optuna_search.machine import Process, console, is_stale, touching, write_text
 from hydra_optuna_search.progress import state_word
-from hydra_optuna_search.pruners import FIRST_JUDGED
 from hydra_optuna_search.settings import Settings
 from hydra_optuna_search.space import Space
-from hydra_optuna_search.task import Application
+from hydra_optuna_search.study import FIRST_JUDGED
+from hydra_optuna_search.task import Application, returned_value
 from hydra_optuna_search.trials import TrialQueue
-from hydra_optuna_search.worker import returned_value
 
 RESULTS, SUMMARY, BEST = "optimization_results.yaml", "summary.csv", "best"
 REFIT = "best_run"  # the study's note of who runs the winner again, with which words, to which end

@@ -12,15 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from hydra_optuna_search.errors import SearchError
 from hydra_optuna_search.machine import Process, write_text
-from hydra_optuna_search.plan import show_plan
 from hydra_optuna_search.processes import run_processes
-from hydra_optuna_search.progress import SearchProgress
+from hydra_optuna_search.progress import SearchProgress, show_plan
 from hydra_optuna_search.results import conclude, write_summary
 from hydra_optuna_search.settings import Settings
 from hydra_optuna_search.space import Space
 from hydra_optuna_search.study import quiet
-from hydra_optuna_search.task import Application, Task, combinations, make_sampler
-from hydra_optuna_search.worker import check_failures
+from hydra_optuna_search.task import Application, Task, check_failures, combinations, make_sampler
 
 log = logging.getLogger(__name__)
 

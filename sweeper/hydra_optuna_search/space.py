@@ -44,7 +44,7 @@ class Parameter:
 
     key: str  # as an override spells it, with + and @package where there is one
     text: str  # the sweep, as somebody wrote it
-    distribution: BaseDistribution
+    distribution: CategoricalDistribution | IntDistribution | FloatDistribution
     choices: Sequence[Choice] = ()
     branch: str = ""  # where the key has other values there than in another branch
 
@@ -55,15 +55,12 @@ class Parameter:
 
     def suggest(self, trial: Trial) -> Any:
         """Let the study's sampler choose."""
-        match self.distribution:
-            case CategoricalDistribution() as d:
-                return trial.suggest_categorical(self.name, d.choices)
-            case IntDistribution() as d:
-                return trial.suggest_int(self.name, d.low, d.high, step=d.step, log=d.log)
-            case FloatDistribution() as d:
-                return trial.suggest_float(self.name, d.low, d.high, step=d.step, log=d.log)
-            case _:
-                raise TypeError(f"{self.key}: {self.distribution} is of no known kind")
+        d = self.distribution
+        if isinstance(d, CategoricalDistribution):
+            return trial.suggest_categorical(self.name, d.choices)
+        if isinstance(d, IntDistribution):
+            return trial.suggest_int(self.name, d.low, d.high, step=d.step, log=d.log)
+        return trial.suggest_float(self.name, d.low, d.high, step=d.step, log=d.log)
 
     def word(self, value: Any) -> str:
         """The value as an override, quoted where it has to be."""
@@ -80,7 +77,7 @@ class Parameter:
                 return choice.value
         if self.choices or is_bool or not isinstance(element, int | float):
             return _ABSENT
-        inside = self.distribution._contains(self.distribution.to_internal_repr(element))
+        inside = self.distribution._contains(float(element))
         return element if inside else _ABSENT
 
     def values(self) -> list[Any]:
@@ -155,7 +152,7 @@ def _plain(element: Any) -> Any:
     return element
 
 
-def _range(sweep: RangeSweep) -> BaseDistribution:
+def _range(sweep: RangeSweep) -> IntDistribution | FloatDistribution:
     """The stop is not a value of it, as in Hydra (and hydra-optuna-sweeper from 1.4 on)."""
     if sweep.step == 0:
         raise ValueError("the step must not be 0")
@@ -169,7 +166,7 @@ def _range(sweep: RangeSweep) -> BaseDistribution:
     return FloatDistribution(low, high, step=abs(float(sweep.step)))
 
 
-def _interval(sweep: IntervalSweep, whole: bool) -> BaseDistribution:
+def _interval(sweep: IntervalSweep, whole: bool) -> IntDistribution | FloatDistribution:
     low, high, log = sweep.start, sweep.end, "log" in sweep.tags
     if low is None or high is None:
         raise ValueError("both bounds are needed")
@@ -203,16 +200,17 @@ class Space:
                     f"{key}={parameter.text}: to search other values, write "
                     f"{plain}={parameter.text}"
                 )
-        self.choices = {key: parameter for key, parameter in swept.items() if self._is_group(key)}
+        self.choices = {
+            key: parameter
+            for key, parameter in swept.items()
+            if not key.startswith("~") and loader.get_group_options(_group(key))
+        }
         self._given = [
             f"{key}={parameter.text}" for key, parameter in swept.items() if key not in self.choices
         ]
         self._groups = groups
         self._searched_groups = sorted({*groups, *map(_group, self.choices)}) if groups else []
         self._known: dict[tuple[str, ...], tuple[dict[str, Parameter], DictConfig]] = {}
-
-    def _is_group(self, key: str) -> bool:
-        return not key.startswith("~") and bool(self._loader.get_group_options(_group(key)))
 
     def parameters(self, choices: Mapping[str, Any]) -> dict[str, Parameter]:
         """What these choices of groups leave to search; SearchError for a key that is not there."""
@@ -319,11 +317,7 @@ def _group(key: str) -> str:
 
 
 def _lookup(cfg: DictConfig, key: str) -> Any:
-    node: Any = cfg
-    for part in key.lstrip("+").split("."):
-        if not isinstance(node, DictConfig) or part not in node:
-            return _ABSENT
-        node = node[part]
+    node = OmegaConf.select(cfg, key.lstrip("+"), default=_ABSENT)
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 

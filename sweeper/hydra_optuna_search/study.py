@@ -1,25 +1,33 @@
-"""Where a search's study lives, and whether it is the one that the command line describes."""
+"""Where a search's study lives, what prunes it, and whether it is the one described."""
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from filelock import BaseFileLock, FileLock
 from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import (
+    BasePruner,
+    MedianPruner,
+    NopPruner,
+    SuccessiveHalvingPruner,
+    WilcoxonPruner,
+)
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
 from hydra_optuna_search.errors import SearchError
-from hydra_optuna_search.pruners import make_pruner
 from hydra_optuna_search.settings import Settings
 
 JOURNAL = "study.journal"
 DEFINITION = "definition"
+FIRST_JUDGED = 4  # stages: forests of 10 or 20 trees rank by chance, and searches lost their best
 
 
 def folder_lock(folder: Path) -> BaseFileLock:
@@ -60,22 +68,6 @@ def open_storage(address: Any, folder: Path, patient: bool = False) -> BaseStora
         raise SearchError(without_password(message, name)) from error
 
 
-class _SystemLock:
-    """The journal's lock; Optuna's own ones outlive a killed process by 30 s."""
-
-    def __init__(self, path: Path) -> None:
-        self._lock = FileLock(f"{path}.lock")
-
-    def acquire(self) -> bool:
-        """Wait for the lock."""
-        self._lock.acquire()
-        return True
-
-    def release(self) -> None:
-        """Let go of it."""
-        self._lock.release()
-
-
 def _journal(path: Path) -> BaseStorage:
     path.parent.mkdir(parents=True, exist_ok=True)
     Path(f"{path}.lock").touch()  # where that is impossible, the lock would be waited for forever
@@ -88,7 +80,9 @@ def _journal(path: Path) -> BaseStorage:
                 file.truncate(len(content))
     if first := content.partition(b"\n")[0]:
         json.loads(first)  # Optuna would write to a file that is no journal, and then refuse it
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=_SystemLock(path)))  # type: ignore[arg-type]
+    # Optuna's own locks outlive a killed process by 30 s.
+    lock: Any = FileLock(f"{path}.lock")
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
 
 
 @contextmanager
@@ -138,3 +132,45 @@ def open_study(
             "(or name another hydra.sweep.dir or study_name):\n" + "\n".join(differences)
         )
     return study
+
+
+class _WithoutFailures:
+    """A study that shows no failed trials."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def get_trials(
+        self, deepcopy: bool = True, states: Sequence[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        trials = self._study.get_trials(deepcopy, states)
+        return [trial for trial in trials if trial.state != TrialState.FAIL]
+
+
+class FairHalving(SuccessiveHalvingPruner):
+    """Leaves failed trials out: all others would lose to a good one that failed at its end."""
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Whether the trial is not among the best of those that came as far."""
+        return super().prune(cast("Study", _WithoutFailures(study)), trial)
+
+
+def make_pruner(name: str) -> BasePruner:
+    """Make the pruner that the settings name.
+
+    `hyperband` is Hyperband's first bracket alone, so that every trial is compared with all others:
+    of those that reach stage 4 a third go on, and so after stages 12 and 36 (or the next ones that
+    are reported).
+    """
+    match name:
+        case "median":
+            return MedianPruner(n_startup_trials=4, n_warmup_steps=FIRST_JUDGED)
+        case "hyperband":
+            return FairHalving(min_resource=FIRST_JUDGED, reduction_factor=3)
+        case "wilcoxon":
+            return WilcoxonPruner(p_threshold=0.1)
+        case _:
+            return NopPruner()

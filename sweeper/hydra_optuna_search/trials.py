@@ -132,10 +132,6 @@ class TrialQueue:
                 trial.set_user_attr(LOST, reason)
                 self._close(self.storage.get_trial(trial._trial_id))
 
-    def give_back(self, trial: Trial) -> None:
-        """Close a trial that was interrupted, so that it is run again when the search goes on."""
-        self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
-
     def _watchable(self, trial: FrozenTrial) -> bool:
         """Whether it would be noticed here if the trial's process died."""
         host = (trial.user_attrs.get(WORKER) or {}).get("host")

@@ -3,7 +3,7 @@
 Hydra imports this module at the start of every application, so it imports nothing heavy.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -19,78 +19,72 @@ class Sampler:
     seed: int | None = None
 
 
-@dataclass
-class Tpe(Sampler):
-    """Tree-structured Parzen estimator.
-
-    `group` models each branch of a conditional space alone (null: if it may).
-    """
-
-    _target_: str = "optuna.samplers.TPESampler"
-    n_startup_trials: int = 10
-    n_ei_candidates: int = 24
-    prior_weight: float | None = None
-    consider_prior: bool | None = None
-    consider_magic_clip: bool | None = None
-    consider_endpoints: bool | None = None
-    multivariate: bool | None = None
-    group: bool | None = None
-    constant_liar: bool = True
-    warn_independent_sampling: bool | None = None
-
-
-@dataclass
-class CmaEs(Sampler):
-    """Covariance matrix adaptation; numbers only, everything else is drawn at random."""
-
-    _target_: str = "optuna.samplers.CmaEsSampler"
-    x0: dict[str, Any] | None = None
-    sigma0: float | None = None
-    n_startup_trials: int = 1
-    independent_sampler: Any = None
-    warn_independent_sampling: bool = True
-    consider_pruned_trials: bool = False
-    restart_strategy: str | None = None
-    popsize: int | None = None
-    inc_popsize: int = -1
-    use_separable_cma: bool = False
-    with_margin: bool = False
-    lr_adapt: bool = False
-
-
-@dataclass
-class Gp(Sampler):
-    """Gaussian process; needs PyTorch."""
-
-    _target_: str = "optuna.samplers.GPSampler"
-    independent_sampler: Any = None
-    n_startup_trials: int = 10
-    deterministic_objective: bool = False
-    warn_independent_sampling: bool = True
-
-
-@dataclass
-class Qmc(Sampler):
-    """Quasi-random points, more even than random ones; all but numbers is drawn at random."""
-
-    _target_: str = "optuna.samplers.QMCSampler"
-    qmc_type: str = "sobol"
-    scramble: bool = False
-    independent_sampler: Any = None
-    warn_asynchronous_seeding: bool = True
-    warn_independent_sampling: bool = True
-
-
-@dataclass
-class NsgaII(Sampler):
-    """Genetic algorithm for several objectives."""
-
-    _target_: str = "optuna.samplers.NSGAIISampler"
-    population_size: int = 50
-    mutation_prob: float | None = None
-    crossover_prob: float = 0.9
-    swapping_prob: float = 0.5
-    constraints_func: Any = None
+# The class of each sampler and its keywords with their types; null is Optuna's own default.
+SAMPLERS: dict[str, tuple[str, list[tuple[str, Any, Any]]]] = {
+    "random": ("RandomSampler", []),  # independent draws
+    "grid": ("GridSampler", []),  # every combination of values
+    "tpe": (  # Tree-structured Parzen estimator
+        "TPESampler",
+        [
+            ("n_startup_trials", int, 10),
+            ("n_ei_candidates", int, 24),
+            ("prior_weight", float | None, None),
+            ("consider_prior", bool | None, None),
+            ("consider_magic_clip", bool | None, None),
+            ("consider_endpoints", bool | None, None),
+            ("multivariate", bool | None, None),
+            ("group", bool | None, None),  # model each branch of a conditional space alone
+            ("constant_liar", bool, True),
+            ("warn_independent_sampling", bool | None, None),
+        ],
+    ),
+    "cmaes": (  # covariance matrix adaptation; all but numbers is drawn at random
+        "CmaEsSampler",
+        [
+            ("x0", dict[str, Any] | None, None),
+            ("sigma0", float | None, None),
+            ("n_startup_trials", int, 1),
+            ("independent_sampler", Any, None),
+            ("warn_independent_sampling", bool, True),
+            ("consider_pruned_trials", bool, False),
+            ("restart_strategy", str | None, None),
+            ("popsize", int | None, None),
+            ("inc_popsize", int, -1),
+            ("use_separable_cma", bool, False),
+            ("with_margin", bool, False),
+            ("lr_adapt", bool, False),
+        ],
+    ),
+    "gp": (  # Gaussian process; needs PyTorch
+        "GPSampler",
+        [
+            ("independent_sampler", Any, None),
+            ("n_startup_trials", int, 10),
+            ("deterministic_objective", bool, False),
+            ("warn_independent_sampling", bool, True),
+        ],
+    ),
+    "qmc": (  # quasi-random points, more even than random ones; all but numbers is drawn at random
+        "QMCSampler",
+        [
+            ("qmc_type", str, "sobol"),
+            ("scramble", bool, False),
+            ("independent_sampler", Any, None),
+            ("warn_asynchronous_seeding", bool, True),
+            ("warn_independent_sampling", bool, True),
+        ],
+    ),
+    "nsgaii": (  # genetic algorithm for several objectives
+        "NSGAIISampler",
+        [
+            ("population_size", int, 50),
+            ("mutation_prob", float | None, None),
+            ("crossover_prob", float, 0.9),
+            ("swapping_prob", float, 0.5),
+            ("constraints_func", Any, None),
+        ],
+    ),
+}
 
 
 @dataclass
@@ -131,13 +125,7 @@ _store = ConfigStore.instance().store
 _store(
     group="hydra/sweeper", name="mnist_optuna", node=OptunaSearch, provider="hydra_optuna_search"
 )
-for _name, _node in {
-    "random": Sampler("optuna.samplers.RandomSampler"),  # independent draws
-    "tpe": Tpe,
-    "cmaes": CmaEs,
-    "gp": Gp,
-    "qmc": Qmc,
-    "grid": Sampler("optuna.samplers.GridSampler"),  # every combination of values
-    "nsgaii": NsgaII,
-}.items():
+for _name, (_kind, _keywords) in SAMPLERS.items():
+    _target = ("_target_", str, f"optuna.samplers.{_kind}")
+    _node = make_dataclass(_kind, [_target, *_keywords], bases=(Sampler,))
     _store(group="hydra/sweeper/sampler", name=_name, node=_node, provider="hydra_optuna_search")

@@ -1,4 +1,7 @@
-"""SIGTERM and Ctrl-C end a run in order, even while a solver written in C holds the interpreter."""
+"""Signals and cpus: what the system, Slurm or a pool of workers asks of a process and allows it.
+
+SIGTERM and Ctrl-C end a run in order, even while a solver written in C holds the interpreter.
+"""
 
 import os
 import signal
@@ -8,7 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from joblib import cpu_count
+
 GRACE_SECONDS = 5.0
+_LIMIT = "LOKY_MAX_CPU_COUNT"  # joblib's, so that whatever asks joblib sees the same number
 
 
 class Terminated(KeyboardInterrupt):
@@ -58,3 +64,30 @@ def _listen(mark: Callable[[str], None], reader: socket.socket, over: threading.
         if number[0] in (signal.SIGTERM, signal.SIGINT) and not over.wait(GRACE_SECONDS):
             mark(f"stopped by {signal.Signals(number[0]).name}")
             os._exit(128 + number[0])
+
+
+def cpus() -> int:
+    """Affinity and cgroup as joblib reads them, and no more than Slurm gives the job.
+
+    Not every Slurm binds a job to its cpus.
+    """
+    given = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE")
+    return min(int(cpu_count()), int(given)) if given else int(cpu_count())
+
+
+@contextmanager
+def divided(n_processes: int) -> Iterator[None]:
+    """Let each process started here see its share of the cpus."""
+    before = os.environ.get(_LIMIT)
+    os.environ[_LIMIT] = str(max(1, cpus() // n_processes))
+    try:
+        yield
+    finally:
+        forget_share()
+        if before is not None:
+            os.environ[_LIMIT] = before
+
+
+def forget_share() -> None:
+    """See all cpus again: on another machine the environment is inherited, the share is not."""
+    os.environ.pop(_LIMIT, None)

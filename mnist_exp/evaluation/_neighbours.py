@@ -1,21 +1,75 @@
-"""Which labels of a test set may be wrong: for a person to look at; nothing is left out."""
+"""Nearest neighbours, and which labels they say may be wrong: for a person to look at.
+
+The search is by brute force: exact, and as fast as the machine multiplies matrices.
+"""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_exp.evaluation._metrics import Predictions
-from mnist_exp.evaluation._nearest import nearest
 
 if TYPE_CHECKING:
-    from mnist_exp.data import Images, Split
+    from mnist_exp.data import Split
 
 NEIGHBOURS = 5
 AGREEING = 4  # of these must side with the model
 CANDIDATES = 40  # mistakes that are looked up among the training images, which bounds the time
 TRAINING_IMAGES = 20_000  # likewise: of a larger training split every second, third ... image
+_QUERIES, _ROWS = 500, 5_000  # distances of one block: 10 MB
+
+
+def nearest(
+    queries: NDArray[Any], rows: NDArray[Any], count: int
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """The rows nearest to each query.
+
+    Parameters
+    ----------
+    queries : array (m, d)
+        Of any number type: blocks are taken as float32 one by one, so that images need no copy.
+    rows : array (n, d)
+        Among which to search, likewise.
+    count : int
+        How many to find for each query.
+
+    Returns
+    -------
+    index : array of int (m, count)
+        The nearest comes first.
+    distance : array of float32 (m, count)
+        Squared Euclidean distances.
+
+    Examples
+    --------
+    >>> index, distance = nearest(np.array([[0, 0]]), np.array([[3, 4], [0, 1], [9, 9]]), 2)
+    >>> index.tolist(), distance.tolist()
+    ([[1, 0]], [[1.0, 25.0]])
+    """
+    starts = range(0, len(queries), _QUERIES)
+    blocks = [_of_block(queries[start : start + _QUERIES], rows, count) for start in starts]
+    index, distance = (np.concatenate(part) for part in zip(*blocks, strict=True))
+    return index, distance
+
+
+def _of_block(
+    queries: NDArray[Any], rows: NDArray[Any], count: int
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    wanted = queries.astype(np.float32)
+    length = np.einsum("ij,ij->i", wanted, wanted)[:, None]
+    index = np.empty((len(wanted), 0), np.intp)
+    distance = np.empty((len(wanted), 0), np.float32)
+    for start in range(0, len(rows), _ROWS):
+        block = rows[start : start + _ROWS].astype(np.float32)
+        squared = np.einsum("ij,ij->i", block, block) - 2 * wanted @ block.T + length
+        keep = np.argpartition(squared, min(count, len(block)) - 1, axis=1)[:, :count]
+        index = np.hstack([index, keep + start])
+        distance = np.hstack([distance, np.take_along_axis(squared, keep, axis=1)])
+    order = np.argsort(distance, axis=1, kind="stable")[:, :count]
+    nearest_distance = np.maximum(np.take_along_axis(distance, order, axis=1), 0)
+    return np.take_along_axis(index, order, axis=1), nearest_distance
 
 
 @dataclass(frozen=True)
@@ -26,7 +80,9 @@ class Suspect:
     agreeing: int  # how many of the `NEIGHBOURS` nearest training images carry the predicted class
 
 
-def suspected_labels(predictions: Predictions, images: "Images", train: "Split") -> list[Suspect]:
+def suspected_labels(
+    predictions: Predictions, images: NDArray[np.uint8], train: "Split"
+) -> list[Suspect]:
     """The surest mistakes whose nearest training images side with the model.
 
     The nearest are those of least Euclidean distance between pixels, which knows nothing of the
@@ -61,8 +117,10 @@ def suspected_labels(predictions: Predictions, images: "Images", train: "Split")
     positions = surest_mistakes(predictions)[:CANDIDATES]
     if not len(positions):
         return []
-    labels = nearest_labels(images[positions], train)
-    agreeing = (labels == predictions.prediction[positions, None]).sum(axis=1)
+    labels = train.labels[:: _stride(train)]
+    rows = train.images[:: _stride(train)].reshape(len(labels), -1)
+    neighbours, _ = nearest(images[positions].reshape(len(positions), -1), rows, NEIGHBOURS)
+    agreeing = (labels[neighbours] == predictions.prediction[positions, None]).sum(axis=1)
     return [
         Suspect(int(p), int(n)) for p, n in zip(positions, agreeing, strict=True) if n >= AGREEING
     ]
@@ -81,14 +139,6 @@ def surest_mistakes(predictions: Predictions) -> NDArray[np.int64]:
         belief[wrong, predictions.prediction[wrong]] - belief[wrong, predictions.label[wrong]]
     )
     return wrong[np.argsort(-preference, kind="stable")]
-
-
-def nearest_labels(images: "Images", train: "Split") -> NDArray[np.int64]:
-    """Labels (n, NEIGHBOURS) of the training images nearest to each image (n, h, w), by pixels."""
-    stride = _stride(train)
-    labels = train.labels[::stride]
-    rows = train.images[::stride].reshape(len(labels), -1)
-    return np.asarray(labels[nearest(images.reshape(len(images), -1), rows, NEIGHBOURS)[0]])
 
 
 def searched(train: "Split") -> int:
