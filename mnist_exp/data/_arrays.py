@@ -144,6 +144,9 @@ class PartedArrays:
     test_fraction: float
     names: Sequence[str] = ()  # of the labels 0, 1 ..., where the file says them
 
+    def __post_init__(self) -> None:
+        check_fraction(self.test_fraction)
+
     def part(self, which: Part, split_seed: int) -> tuple[Images, Labels]:
         """Return one part; labels become the positions of their values among the classes."""
         part = self.parts[which] if len(self.parts) > 1 else self._first
@@ -180,17 +183,21 @@ class PartedArrays:
         return np.unique(self.parts.get("train", self._first).labels())
 
 
+def check_fraction(test_fraction: Any) -> None:
+    """Raise UserError unless it is a share of the images."""
+    if type(test_fraction) not in (int, float) or not 0 < test_fraction < 1:
+        raise UserError(f"dataset.test_fraction={test_fraction}: must be a number between 0 and 1")
+
+
 def split_rows(
     labels: Labels, names: Sequence[str], test_fraction: float, split_seed: int, where: str
 ) -> dict[Part, Labels]:
     """Return stratified rows for each part of data that come as one; the log says it."""
-    if type(test_fraction) not in (int, float) or not 0 < test_fraction < 1:
-        raise UserError(f"dataset.test_fraction={test_fraction}: must be a number between 0 and 1")
     counts = np.bincount(labels, minlength=len(names))
     if counts.min() < 2:
         raise UserError(
-            f"{where}: class {names[int(counts.argmin())]} has one picture only, so none is left "
-            "for testing"
+            f"{where}, class {names[int(counts.argmin())]}: one picture only, so none is left for "
+            "testing"
         )
     share = f"{test_fraction:.0%} of the images, stratified by class, are"
     log_once(f"{where} has no test part of its own: {share} put aside for testing")
