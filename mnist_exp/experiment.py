@@ -264,6 +264,7 @@ def prepare(
         images = augment(train.images, np.random.default_rng(seed), n_jobs=n_jobs)
     y = np.tile(train.labels, len(images) // len(train))
     with stages("features", f"{len(images):,} images"), _refusals_named("features"):
+        models.bound(features, images)
         X = features.fit_transform(images, y)
     return X, y, features, stages.seconds
 

@@ -204,17 +204,20 @@ def split_rows(
     return part_rows(labels, test_fraction, split_seed)
 
 
-def adjusted(
-    source: Source, transpose: bool = False, invert: bool = False, classes: Any = None
-) -> Source:
-    """Turn a source's images about their diagonal, swap black and white, name its classes."""
+def turned(images: Images) -> Images:
+    """Turn images about their diagonal."""
+    return np.ascontiguousarray(images.swapaxes(1, 2))
+
+
+def adjusted(source: Source, transpose: bool, invert: bool, classes: Any) -> Source:
+    """Turn a user's images about their diagonal, swap black and white, name their classes."""
     if classes is not None and not isinstance(classes, list | tuple):
         raise UserError(f"dataset.classes={classes}: must be a list of names, as [zero,one,two]")
 
     def part(which: Part, split_seed: int) -> tuple[Images, Labels]:
         images, labels = source.part(which, split_seed)
         if transpose:
-            images = np.ascontiguousarray(images.swapaxes(1, 2))
+            images = turned(images)
         return 255 - images if invert else images, labels
 
     def names() -> tuple[str, ...]:
@@ -228,4 +231,4 @@ def adjusted(
             )
         return tuple(str(name) for name in classes)
 
-    return Source(source.name, part, names)
+    return Source(source.name, part, names, doubtful=True)

@@ -21,8 +21,8 @@ _KINDS = (
     (b"\x80\x02", "pickle", "a Python pickle"),
     (b"\x80\x04", "pickle", "a Python pickle"),
     (b"version https://git-lfs", "lfs", "a Git LFS pointer, not the file itself: run git lfs pull"),
-    (b"<!doctype html", "html", "an HTML page: the download got a web page instead of the file"),
-    (b"<html", "html", "an HTML page: the download got a web page instead of the file"),
+    (b"<!doctype html", "html", "an HTML page that came instead of the file: download it again"),
+    (b"<html", "html", "an HTML page that came instead of the file: download it again"),
 )
 _IDX_TYPES = {8: "uint8", 9: "int8", 11: "int16", 12: "int32", 13: "float32", 14: "float64"}
 

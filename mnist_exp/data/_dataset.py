@@ -101,6 +101,8 @@ class Source:
         "test", and decodes nothing else. The seed matters where there is no test part of its own.
     classes : callable
         `classes()` returns their names, and reads no test part either.
+    doubtful : bool
+        Whether these are somebody's own data, of which `load` tells what looks wrong.
 
     Examples
     --------
@@ -115,6 +117,7 @@ class Source:
     name: str
     part: Callable[[Part, int], tuple[Images, Labels]]
     classes: Callable[[], tuple[str, ...]]
+    doubtful: bool = False
 
 
 @functools.cache

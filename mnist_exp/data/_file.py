@@ -102,7 +102,8 @@ def table_images(path: str | Path, shape: Sequence[int] | None = None) -> Images
     (2, 2, 2)
     """
     path = Path(path)
-    if not path.is_file() or not is_data(path):
+    is_text = path.is_file() and kind_of(start_of(path))[0] == "text"
+    if not path.is_file() or not is_data(path) or (is_text and ".csv" not in path.name.lower()):
         return None
     arrays = read(path, _options(shape, None)).arrays
     parts = [part for part, role in arrays if role == "images"]

@@ -19,9 +19,8 @@ from mnist_exp.errors import UserError
 from mnist_exp.handwriting import SIDE, image_to_mnist, read_image
 from mnist_exp.process import progress_bar
 
-# What predict reads.
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".gif", ".webp", ".bmp", ".dib", ".tif", ".tiff")
-SUFFIXES += (".ppm", ".pgm", ".pbm", ".pnm")
+_NAMES = "png jpg jpeg jfif gif webp bmp dib tif tiff ppm pgm pbm pnm"  # what predict reads
+SUFFIXES = tuple(f".{name}" for name in _NAMES.split())
 BLOCK = 64  # pictures that a thread decodes in one go
 
 _File = os.DirEntry[str]  # a path that remembers its size and time of change

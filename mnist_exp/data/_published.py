@@ -12,7 +12,7 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
-from mnist_exp.data._arrays import adjusted
+from mnist_exp.data._arrays import turned
 from mnist_exp.data._dataset import Images, Labels, Part, Source, given_folder
 from mnist_exp.data._download import DownloadError, Limits, Mirrors
 from mnist_exp.data._idx import FILES, ROLES, Digest, parse_idx, read_idx, spellings
@@ -417,7 +417,7 @@ def published(
     mirrors = Mirrors(addresses if path is None else (), limits)
     folder = Path(data_dir).expanduser() / files.name if path is None else given_folder(path, name)
     downloaded = _DownloadedFiles(files, folder, cache_dir, mirrors, path is not None)
-    return adjusted(Source(name, downloaded.part, lambda: files.classes), files.transposed)
+    return Source(name, downloaded.part, lambda: files.classes)
 
 
 def decide_auto(
@@ -466,6 +466,8 @@ class _DownloadedFiles:
         )
         if len(images) != len(labels):
             raise UserError(f"{self.folder}: {len(images)} images, but {len(labels)} labels")
+        if self.files.transposed:
+            images = turned(images)
         return images, labels - self.files.first_label if self.files.first_label else labels
 
     def _array(self, name: str, role: str) -> Any:

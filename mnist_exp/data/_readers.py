@@ -16,7 +16,7 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
-from mnist_exp.data._arrays import Values, as_images, as_labels, part_of, role_of
+from mnist_exp.data._arrays import Values, as_images, as_labels, part_of, role_of, turned
 from mnist_exp.data._content import GZIP, kind_of, start_of
 from mnist_exp.data._idx import parse_idx
 from mnist_exp.errors import UserError
@@ -285,7 +285,7 @@ def _mat(path: Path, options: Options) -> Content:
             array = np.moveaxis(array, 3, 0)
         images = as_images(array, options.shape, f"{path}: {name}")
         # MATLAB flattens images column by column.
-        return images if mapping is None else np.ascontiguousarray(images.swapaxes(1, 2))
+        return images if mapping is None else turned(images)
 
     arrays = _by_key([name for name in values if role_of(name)], path, load)
     if mapping is None:

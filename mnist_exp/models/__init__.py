@@ -1,5 +1,6 @@
 """Models: fitting in stages, the pipeline that is stored, its file and its checks."""
 
+from mnist_exp.models._bounds import bound
 from mnist_exp.models._files import dump_model, load_model
 from mnist_exp.models._fitting import OnStage, assemble, check_parameters, fit, in_blocks, predict
 from mnist_exp.models._random_features import RandomFeatures
@@ -8,6 +9,7 @@ __all__ = [
     "OnStage",
     "RandomFeatures",
     "assemble",
+    "bound",
     "check_parameters",
     "dump_model",
     "fit",
