@@ -4,6 +4,7 @@ One function per source, one YAML for each in conf/dataset/.
 """
 
 from mnist_exp.data._dataset import Dataset, Images, Labels, Part, Source, Split
+from mnist_exp.data._doubts import doubts
 from mnist_exp.data._download import DownloadError
 from mnist_exp.data._file import file, table_images
 from mnist_exp.data._folder import folder
@@ -31,6 +32,7 @@ __all__ = [
     "auto",
     "decide_auto",
     "digits",
+    "doubts",
     "emnist",
     "fashion_mnist",
     "file",

@@ -102,7 +102,7 @@ class Source:
     classes : callable
         `classes()` returns their names, and reads no test part either.
     doubtful : bool
-        Whether these are somebody's own data, of which `load` tells what looks wrong.
+        Whether these are somebody's own data, of which `doubts` may have something to say.
 
     Examples
     --------

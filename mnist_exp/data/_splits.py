@@ -1,15 +1,11 @@
 """Stratified, seeded subsamples, and the validation split."""
 
-import logging
 from typing import Any
 
 import numpy as np
 
 from mnist_exp.data._dataset import Dataset, Images, Labels, Part, Source, Split
-from mnist_exp.data._doubts import doubts
 from mnist_exp.errors import UserError
-
-log = logging.getLogger(__name__)
 
 # Streams of random numbers under one seed: a draw from one part says nothing about the other.
 _STREAMS = {"train": 0, "test": 1, "part": 2}
@@ -66,7 +62,7 @@ def load(
     classes = source.classes()
     images, labels = _read(source, "train", split_seed, len(classes))
     val, train = _cut_training(labels, len(classes), train_size, val_size, split_seed)
-    dataset = Dataset(
+    return Dataset(
         source.name,
         classes,
         train=_take(images, labels, train),
@@ -75,10 +71,6 @@ def load(
         if with_test
         else None,
     )
-    if source.doubtful and with_test:
-        for doubt in doubts(dataset):
-            log.warning("dataset %s: %s", dataset.name, doubt)
-    return dataset
 
 
 def part_rows(labels: Labels, test_fraction: float, split_seed: int) -> dict[Part, Labels]:
