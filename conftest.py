@@ -1,8 +1,12 @@
 """What the examples in docstrings need: a folder in which `latest` is a run."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# The workers of xdist share the cores: threads of BLAS and OpenMP would only wait for each other.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 @pytest.fixture(autouse=True)

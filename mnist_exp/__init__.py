@@ -4,7 +4,7 @@
 `compare_runs` says which of them is better; `load_reader` reads pictures with a run's model.
 """
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ _ROOMS = {
 def __getattr__(name: str) -> Any:
     """Import on first use, so that `--help` of a command does not wait for what it never needs."""
     if name == "__version__":
-        return metadata.version("mnist-exp")
+        from importlib.metadata import version
+
+        return version("mnist-exp")
     if name not in _ROOMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_ROOMS[name]), name)

@@ -15,7 +15,7 @@ from mnist_exp.errors import UserError
 from mnist_exp.experiment import run_experiment
 from mnist_exp.runs import Run
 
-SMALL = ["dataset=digits", "dataset.train_size=300", "dataset.test_size=100", "n_jobs=2"]
+SMALL = ["dataset=digits", "dataset.train_size=300", "dataset.test_size=100", "n_jobs=1"]
 
 
 def options(group):

@@ -34,6 +34,7 @@ from mnist_exp.trial import join_folds, split_folds
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ["dataset=digits", "n_jobs=1", "hydra.sweep.dir=sweep"]
+SMALL = [*DIGITS, "dataset.train_size=100", "dataset.test_size=50"]
 FOREST = [*DIGITS, "model=rf", "dataset.train_size=300", "model.n_estimators=interval(5,15)"]
 
 
@@ -138,10 +139,10 @@ def check_the_winner(finish, sweep, stderr):
 
 
 def test_features_are_extracted_once_in_a_search_and_shared_by_its_workers(here):
-    words = ["search=random", "search.n_trials=6", "search.n_jobs=2", "search.refit=false"]
-    sweep = here(*DIGITS, "dataset.train_size=400", "model=sgd", *words)
+    words = ["search=random", "search.n_trials=4", "search.n_jobs=2", "search.refit=false"]
+    sweep = here(*DIGITS, "dataset.train_size=100", "model=sgd", *words)
     logs = [(run.path / "train.log").read_text() for run in find_runs(sweep)]
-    assert len(logs) == 6
+    assert len(logs) == 4
     assert sum("features " in log for log in logs) == 1
     assert len({run.status.pid for run in find_runs(sweep)}) == 2
     assert not (sweep / "best").exists()
@@ -186,7 +187,7 @@ def test_folds_score_every_training_image_unseen(here):
         "search=random",
         "search.folds=5",
         "search.pruner=wilcoxon",
-        "search.n_trials=4",
+        "search.n_trials=2",
         "search.refit=false",
     ]
     sweep = here(*words)
@@ -245,13 +246,13 @@ def test_a_killed_search_resumes_and_no_folder_is_overwritten(start, finish):
 
 
 def test_a_search_does_not_enter_a_folder_that_holds_a_grid(here):
-    here(*DIGITS, "hydra/sweeper=basic", "model=rf", "model.n_estimators=2,3")
+    here(*SMALL, "hydra/sweeper=basic", "model=rf", "model.n_estimators=2,3")
     with pytest.raises(SystemExit, match="holds a sweep already"):
         here(*FOREST, "search=random")
 
 
 def test_models_that_search_one_key_in_other_ways_are_searched_together(here, capsys):
-    words = [*DIGITS, "dataset.train_size=200", "model=svm,random_features", "features=pixels"]
+    words = [*DIGITS, "dataset.train_size=100", "model=svm,random_features", "features=pixels"]
     sweep = here(*words, "search=random", "search.n_trials=6", "search.refit=false")
     found = rows(sweep)
     assert {row["model"] for row in found} == {"svm", "random_features"}
@@ -273,8 +274,7 @@ def test_models_that_search_one_key_in_other_ways_are_searched_together(here, ca
 
 def test_a_grid_that_is_enlarged_goes_on_with_the_points_that_are_left(here):
     words = [
-        *DIGITS,
-        "dataset.train_size=200",
+        *SMALL,
         "model=rf",
         "model.n_estimators=3,4,5,6",
         "search=grid",
@@ -431,8 +431,8 @@ def test_cached_validation_features_give_the_same_bits_as_the_pipeline(tmp_path)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         words = [
             "dataset=digits",
-            "dataset.train_size=300",
-            "dataset.val_size=200",
+            "dataset.train_size=150",
+            "dataset.val_size=50",
             "n_jobs=2",
             "model=knn",
         ]

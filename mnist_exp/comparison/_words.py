@@ -1,11 +1,13 @@
 """A comparison in words and short figures, for screens, Markdown and the page alike."""
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
-from mnist_exp.comparison._compare import Comparison
 from mnist_exp.comparison._evidence import FEW_SEEDS, SPLIT_SEED, ComparedRun, Group, Verdict
 from mnist_exp.evaluation import Interval
+
+if TYPE_CHECKING:
+    from mnist_exp.comparison._compare import Comparison
 
 
 def accuracy(share: float, interval: Interval | None) -> str:
@@ -46,7 +48,7 @@ def size(value: int | None) -> str:
     )
 
 
-def headline(comparison: Comparison) -> str:
+def headline(comparison: "Comparison") -> str:
     """The whole comparison in one sentence."""
     differences = [run.difference for run in comparison.runs if run.difference]
     verdicts = [difference.verdict for difference in differences]

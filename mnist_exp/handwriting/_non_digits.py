@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from mnist_exp.handwriting._ink import Ink
 from mnist_exp.handwriting._normalize import drawn_to_mnist
@@ -47,6 +47,7 @@ def non_digits(seed: int = 0) -> Ink:
 def _letter(rng: np.random.Generator) -> Image.Image:
     """A letter of a random font and weight, rotated, slanted, wide or narrow."""
     from matplotlib import get_data_path
+    from PIL import ImageDraw, ImageFont
 
     path = Path(get_data_path()) / "fonts" / "ttf" / f"{rng.choice(FONTS)}.ttf"
     image = Image.new("L", (_SIDE, _SIDE))
@@ -64,6 +65,8 @@ def _letter(rng: np.random.Generator) -> Image.Image:
 
 def _scribble(rng: np.random.Generator) -> Image.Image:
     """One long stroke, or up to three that are curved or angular, some of them closed."""
+    from PIL import ImageDraw
+
     image = Image.new("L", (_SIDE, _SIDE))
     pen, width = ImageDraw.Draw(image), int(rng.integers(3, 10))
     kind = rng.choice(["long", "curved", "angular"])

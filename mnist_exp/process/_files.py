@@ -11,15 +11,13 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import joblib
-from filelock import FileLock
-from joblib import Memory
-from joblib.memory import CacheWarning
-
 from mnist_exp.errors import UserError
+
+if TYPE_CHECKING:  # compare, which only reads files, does not wait for joblib
+    from joblib import Memory
 
 
 def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
@@ -99,7 +97,7 @@ def link_atomic(link: Path, target: Path) -> None:
 
 
 def computed_once(
-    memory: Memory, function: Callable[..., Any], ignore: Collection[str]
+    memory: "Memory", function: Callable[..., Any], ignore: Collection[str]
 ) -> Callable[..., Any]:
     """Return a function whose results `memory` keeps.
 
@@ -131,6 +129,9 @@ def computed_once(
     computing
     (42, 42)
     """
+    import joblib
+    from filelock import FileLock
+
     if memory.location is None:
         return function
     folder, cached = Path(memory.location), memory.cache(function, ignore=list(ignore))
@@ -155,6 +156,8 @@ def cache_errors_named(folder: Path) -> Iterator[None]:
 
     joblib only warns of what it cannot write, and then fails to find it.
     """
+    from joblib.memory import CacheWarning
+
     with warnings.catch_warnings():
         warnings.simplefilter("error", CacheWarning)
         try:

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from joblib import cpu_count
-
 GRACE_SECONDS = 5.0
 _LIMIT = "LOKY_MAX_CPU_COUNT"  # joblib's, so that whatever asks joblib sees the same number
 
@@ -71,6 +69,8 @@ def cpus() -> int:
 
     Not every Slurm binds a job to its cpus.
     """
+    from joblib import cpu_count
+
     given = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE")
     return min(int(cpu_count()), int(given)) if given else int(cpu_count())
 

@@ -38,7 +38,7 @@ def test_it_launches_as_many_jobs_as_it_is_told(sweep):
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_every_sampler_searches_and_leaves_the_results_file(sweep, sampler):
     words = ["x=interval(-5.5,5.5)", "y=interval(-5,5)", "hydra.sweeper.sampler.seed=123"]
-    found = sweep(n_trials(7), f"hydra/sweeper/sampler={sampler}", *words)
+    found = sweep(n_trials(4), f"hydra/sweeper/sampler={sampler}", *words)
     assert found.results["name"] == "optuna"
     best = found.results["best_params"]
     assert found.results["best_value"] == pytest.approx(best["x"] ** 2 + best["y"] ** 2)
@@ -47,7 +47,7 @@ def test_every_sampler_searches_and_leaves_the_results_file(sweep, sampler):
 
 def test_tpe_finds_the_bottom_of_a_bowl(sweep):
     found = sweep(
-        n_trials(20),
+        n_trials(12),
         "hydra/sweeper/sampler=tpe",
         "hydra.sweeper.sampler.seed=123",
         "~z",
@@ -89,12 +89,13 @@ def test_params_in_the_configuration_are_a_space_and_the_command_line_wins(sweep
     assert {*found.column("y")} <= {"7", "8"}
 
 
-@pytest.mark.parametrize(("number", "expected"), [(12, 12), (20, 12), (5, 5), ("null", 12)])
-def test_a_grid_is_visited_once_and_wholly_if_the_budget_allows(sweep, number, expected):
-    words = ["hydra/sweeper/sampler=grid", "x=choice(-1,1)", "y=range(-1,1)", "z=foo,bar,3"]
-    found = sweep(n_trials(number), *words)
-    points = [(row["x"], row["y"], row["z"]) for row in found.rows]
-    assert len(points) == len(set(points)) == expected
+@pytest.mark.parametrize("budgets", [{5: 5, 8: 8, 20: 8}, {"null": 8}])
+def test_a_grid_is_visited_once_and_wholly_if_the_budget_allows(sweep, budgets):
+    words = ["hydra/sweeper/sampler=grid", "x=choice(-1,1)", "y=range(-1,1)", "z=foo,3"]
+    for number, expected in budgets.items():
+        found = sweep(n_trials(number), *words)
+        points = [(row["x"], row["y"], row["z"]) for row in found.rows]
+        assert len(points) == len(set(points)) == expected
 
 
 def test_a_grid_over_an_interval_is_refused(sweep):
@@ -109,7 +110,7 @@ def test_several_objectives_leave_the_solutions_that_none_dominates(sweep, sampl
         "x=interval(-5,5)",
         f"hydra/sweeper/sampler={sampler}",
     ]
-    found = sweep(n_trials(14), *words, job=lambda cfg: [cfg.x**2, (cfg.x - 2) ** 2])
+    found = sweep(n_trials(7), *words, job=lambda cfg: [cfg.x**2, (cfg.x - 2) ** 2])
     values = [tuple(solution["values"]) for solution in found.results["solutions"]]
     assert len(values) > 1
     assert not any(a != b and a[0] <= b[0] and a[1] <= b[1] for a in values for b in values)
@@ -119,7 +120,7 @@ def test_several_objectives_leave_the_solutions_that_none_dominates(sweep, sampl
 def test_a_custom_search_space_is_called_with_every_trial(sweep, monkeypatch):
     monkeypatch.syspath_prepend(str(APP))
     found = sweep(
-        n_trials(6),
+        n_trials(4),
         "x=interval(0,1)",
         "hydra.sweeper.custom_search_space=app.near_x",
         job=lambda cfg: cfg.w + cfg.z,
@@ -141,7 +142,7 @@ def test_failures_up_to_the_rate_are_borne(sweep):
         return cfg.x
 
     found = sweep(
-        "hydra/sweeper/sampler=grid", "x=range(0,10)", "hydra.sweeper.max_failure_rate=0.8", job=job
+        "hydra/sweeper/sampler=grid", "x=range(0,5)", "hydra.sweeper.max_failure_rate=0.8", job=job
     )
     assert found.column("state").count("failed") == 3
     assert found.results["best_value"] == 3
@@ -163,21 +164,17 @@ def test_more_failures_end_the_search_and_the_first_reason_is_told(sweep):
     assert len(list(sweep.__closure__[0].cell_contents.glob("sweep0.5/[0-9]*"))) < 6
 
 
-@pytest.mark.parametrize("returned", [math.nan, None, "word", [1.0, 2.0]])
-def test_a_value_that_is_no_number_fails_the_trial_alone(sweep, returned):
-    words = ["hydra/sweeper/sampler=grid", "x=range(0,4)", "hydra.sweeper.max_failure_rate=0.5"]
-    found = sweep(*words, job=lambda cfg: returned if cfg.x == 1 else 1.0)
-    assert found.column("state") == ["completed", "failed", "completed", "completed"]
+def test_sys_exit_or_a_value_that_is_no_number_fails_the_trial_alone(sweep):
+    returned = {2: math.nan, 3: None, 4: "word", 5: [1.0, 2.0]}
 
-
-def test_sys_exit_ends_a_trial_and_not_the_search(sweep):
     def job(cfg):
-        if cfg.x == 1:
+        if cfg.x == 6:
             sys.exit("enough")
-        return 1.0
+        return returned.get(cfg.x, 1.0)
 
-    words = ["hydra/sweeper/sampler=grid", "x=range(0,4)", "hydra.sweeper.max_failure_rate=0.5"]
-    assert sweep(*words, job=job).column("state").count("failed") == 1
+    words = ["hydra/sweeper/sampler=grid", "x=range(0,8)", "hydra.sweeper.max_failure_rate=0.8"]
+    states = sweep(*words, job=job).column("state")
+    assert states == ["completed", "completed", *["failed"] * 5, "completed"]
 
 
 # -- what hydra-optuna-sweeper does not do
@@ -187,14 +184,14 @@ def test_the_same_seed_gives_the_same_trials_and_another_other_ones(sweep):
     def trials(seed):
         words = [
             "hydra/sweeper/sampler=tpe",
-            "hydra.sweeper.sampler.n_startup_trials=3",
+            "hydra.sweeper.sampler.n_startup_trials=2",
             "x=interval(-5,5)",
             "y=choice(1,2,3)",
             f"hydra.sweeper.sampler.seed={seed}",
         ]
         return [
             (row["x"], row["y"])
-            for row in sweep(n_trials(6), *words, folder=f"{seed}-{time.time_ns()}").rows
+            for row in sweep(n_trials(4), *words, folder=f"{seed}-{time.time_ns()}").rows
         ]
 
     assert trials(3) == trials(3) != trials(4)
@@ -202,31 +199,27 @@ def test_the_same_seed_gives_the_same_trials_and_another_other_ones(sweep):
 
 def test_a_resumed_search_goes_on_to_the_same_total_and_repeats_nothing(sweep):
     words = ["x=interval(-5,5)", "hydra/sweeper/sampler=tpe"]
-    whole = sweep(n_trials(9), *words, folder="whole")
-    sweep(n_trials(4), *words)
-    resumed = sweep(n_trials(9), *words)
+    whole = sweep(n_trials(5), *words, folder="whole")
+    sweep(n_trials(2), *words)
+    resumed = sweep(n_trials(5), *words)
     assert resumed.column("x") == whole.column("x")
-    assert sorted(path.name for path in resumed.folder.glob("[0-9]*")) == [str(i) for i in range(9)]
-    assert sweep(n_trials(9), *words).rows == resumed.rows
+    assert sorted(path.name for path in resumed.folder.glob("[0-9]*")) == [str(i) for i in range(5)]
+    assert sweep(n_trials(5), *words).rows == resumed.rows
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        (["x=interval(0,2)"], r"x: begun with interval\(0,1\), now interval\(0,2\)"),
-        (["x=interval(0,1)", "y=choice(1,2)"], r"y: begun with nothing, now choice\(1,2\)"),
-        (["x=interval(0,1)", "z=4"], r"z: begun with nothing, now 4"),
-        (["x=interval(0,1)", "hydra.sweeper.metric=loss"], "metric: begun with value, now loss"),
-        (
-            ["x=interval(0,1)", "hydra.sweeper.custom_search_space=operator.eq"],
-            "begun with nothing, now operator.eq",
-        ),
-    ],
-)
-def test_another_search_is_refused_with_the_difference(sweep, changed, message):
-    sweep(n_trials(2), "x=interval(0,1)")
-    with pytest.raises(CompactHydraException, match=message):
-        sweep(n_trials(4), *changed)
+def test_another_search_is_refused_with_the_difference(sweep):
+    differences = {
+        r"x: begun with interval\(0,1\), now interval\(0,2\)": ["x=interval(0,2)"],
+        r"y: begun with nothing, now choice\(1,2\)": ["y=choice(1,2)"],
+        r"z: begun with nothing, now 4": ["z=4"],
+        "metric: begun with value, now loss": ["hydra.sweeper.metric=loss"],
+        "begun with nothing, now operator.eq": ["hydra.sweeper.custom_search_space=operator.eq"],
+    }
+    sweep(n_trials(1), "x=interval(0,1)")
+    for message, changed in differences.items():
+        words = changed if changed[0].startswith("x=") else ["x=interval(0,1)", *changed]
+        with pytest.raises(CompactHydraException, match=message):
+            sweep(n_trials(4), *words)
 
 
 def test_the_first_trial_is_the_default_also_where_that_is_null(sweep):
@@ -247,7 +240,7 @@ def test_a_conditional_space_samples_the_chosen_group_alone(sweep):
         "hydra.sweeper.default_first=true",
     ]
     found = sweep(
-        n_trials(9), *words, job=lambda cfg: cfg.kind.get("size", 0) + cfg.kind.get("weight", 0)
+        n_trials(6), *words, job=lambda cfg: cfg.kind.get("size", 0) + cfg.kind.get("weight", 0)
     )
     assert (found.rows[0]["kind"], found.rows[0]["kind.size"], found.rows[0]["kind.shape"]) == (
         "a",
@@ -274,10 +267,10 @@ def test_a_job_may_report_and_be_pruned(sweep):
         return float(cfg.x)
 
     found = sweep(
-        "hydra/sweeper/sampler=grid", "x=range(0,12)", "hydra.sweeper.pruner=median", job=job
+        "hydra/sweeper/sampler=grid", "x=range(0,8)", "hydra.sweeper.pruner=median", job=job
     )
     assert "pruned" in found.column("state")
-    assert len(stages) < 100
+    assert len(stages) < 66
 
 
 def test_a_failed_trial_does_not_compete(sweep):
@@ -288,9 +281,9 @@ def test_a_failed_trial_does_not_compete(sweep):
             raise RuntimeError("the best until its end")
         return float(cfg.x)
 
-    words = ["hydra/sweeper/sampler=grid", "x=range(0,8)", "hydra.sweeper.max_failure_rate=0.5"]
+    words = ["hydra/sweeper/sampler=grid", "x=range(0,5)", "hydra.sweeper.max_failure_rate=0.5"]
     found = sweep(*words, "hydra.sweeper.pruner=hyperband", job=job)
-    assert found.column("state") == ["failed", "completed", *["pruned"] * 6]
+    assert found.column("state") == ["failed", "completed", *["pruned"] * 3]
 
 
 def test_a_pruner_that_learns_nothing_is_told(sweep, capsys):
@@ -317,12 +310,12 @@ def test_a_database_serves_as_well_and_keeps_the_study(sweep, tmp_path):
         f"hydra.sweeper.storage='{address}'",
         "hydra.sweeper.study_name=mine",
     ]
-    sweep(n_trials(3), *words)
-    assert len(sweep(n_trials(5), *words).rows) == 5
+    sweep(n_trials(2), *words)
+    assert len(sweep(n_trials(3), *words).rows) == 3
     from optuna import load_study
 
     study = load_study(study_name="mine", storage=address)
-    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 5
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 3
 
 
 MISTAKES = {
@@ -359,8 +352,8 @@ def test_a_launcher_that_refuses_ends_the_search_which_resumes_to_its_total(swee
     def refused(cfg):
         raise LaunchRefused("no such partition")
 
-    words = ["x=interval(0,1)", "hydra.sweeper.max_failure_rate=1", n_trials(3)]
+    words = ["x=interval(0,1)", "hydra.sweeper.max_failure_rate=1", n_trials(2)]
     with pytest.raises(CompactHydraException, match="no such partition"):
         sweep(*words, job=refused)
     assert SweepFolder(tmp_path / "sweep").column("state") == ["stale"]
-    assert sweep(*words).column("state") == ["stale", "completed", "completed", "completed"]
+    assert sweep(*words).column("state") == ["stale", "completed", "completed"]
