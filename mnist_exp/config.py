@@ -1,6 +1,7 @@
 """Where the configuration lies, and the one place where it turns into objects."""
 
 import difflib
+import os
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -97,7 +98,7 @@ def _as_typed(word: str) -> str:
     if key not in PATHS or not value:
         return word
     plain = value[1:-1] if value[0] in "'\"" and value[0] == value[-1] else value
-    path = Path(plain).expanduser()
+    path = Path(os.path.expanduser(plain))  # noqa: PTH111  (a user who is not here is no error)
     if not path.exists():
         return word
     path = path.absolute() if key == "dataset.path" else path
@@ -202,7 +203,7 @@ def explain(error: Exception) -> str:
     if not isinstance(cause, OmegaConfBaseException):
         # The options are in the message; where Hydra looked for them does not help.
         message = str(error).partition("\nConfig search path")[0]
-        word = re.search(r"(?:override|argument) '([\w.]+)=(.*?)'\n", message)
+        word = re.search(r"(?:override '|argument '|Exception: )([\w.]+)=(.*?)'?\n", message)
         if word and word[1] in PATHS:
             return (
                 f"{word[1]}={word[2]}: there is no such file or folder. Hydra reads some of its "

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,7 +131,7 @@ def given_path(path: str | Path | None, dataset: str) -> Path:
     """Return the file or folder that `dataset.path` names, absolute; UserError if it names none."""
     if path is None:
         raise UserError(f"dataset={dataset} needs dataset.path=FOLDER")
-    given = Path(str(path)).expanduser().absolute()
+    given = Path(os.path.expanduser(str(path))).absolute()  # noqa: PTH111  (~x may be no user)
     if not given.exists():
         raise UserError(f"dataset.path={path}: there is no such folder or file")
     return given
