@@ -3,6 +3,7 @@
 Augment, extract features, fit, evaluate: no Hydra and no configuration.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from mnist_exp import models
-from mnist_exp.data import Dataset, Source, Split, load
+from mnist_exp.data import Dataset, Source, Split, doubts, load
 from mnist_exp.errors import UserError
 from mnist_exp.evaluation import (
     Interval,
@@ -34,6 +35,8 @@ from mnist_exp.evaluation import (
 )
 from mnist_exp.features import Pixels
 from mnist_exp.process import Stages, cache_errors_named, computed_once
+
+log = logging.getLogger(__name__)
 
 
 class Augmentation(Protocol):
@@ -124,8 +127,11 @@ class Experiment:
     cache_bytes: int
 
     def load(self, with_test: bool = True) -> Dataset:
-        """Read the data and cut the splits."""
-        return load(self.source, **self.sizes, with_test=with_test)
+        """Read the data and cut the splits; the log tells what looks wrong in somebody's own."""
+        dataset = load(self.source, **self.sizes, with_test=with_test)
+        for doubt in doubts(dataset) if self.source.doubtful and with_test else ():
+            log.warning("dataset %s: %s", dataset.name, doubt)
+        return dataset
 
     def memory(self) -> Memory:
         """Return where experiments find features that another has extracted, trimmed to size."""
@@ -277,6 +283,7 @@ def prepare(
             values = Pixels().fit_transform(np.arange(256, dtype=np.uint8)[:, None, None])
             X = models.Coded(images.reshape(len(images), -1), np.ascontiguousarray(values.T))
         else:
+            models.bound(features, images)
             X = features.fit_transform(images, y)
     return X, y, features, stages.seconds
 

@@ -1,5 +1,6 @@
 """Models: fitting in stages, the pipeline that is stored, its file and its checks."""
 
+from mnist_exp.models._bounds import bound
 from mnist_exp.models._fast_forest import Coded, grows_faster
 from mnist_exp.models._files import dump_model, load_model
 from mnist_exp.models._fitting import OnStage, assemble, check_parameters, fit, in_blocks, predict
@@ -10,6 +11,7 @@ __all__ = [
     "OnStage",
     "RandomFeatures",
     "assemble",
+    "bound",
     "check_parameters",
     "dump_model",
     "fit",

@@ -224,6 +224,11 @@ def _redrawn(image: Ink) -> Ink:
 
 
 def _features(images: Images) -> NDArray[np.float32]:
+    """HOG of images brought to MNIST's size where they are larger: more pixels tell no more."""
+    height, width = images.shape[1:]
+    if max(height, width) > SIDE:
+        scale = SIDE / max(height, width)
+        images = resized(images, (round(height * scale) or 1, round(width * scale) or 1))
     # HOG needs 8 pixels a side.
     extract = Hog(deskew=False, n_jobs=-1) if min(images.shape[1:]) >= 8 else Pixels()
     return np.asarray(extract.fit_transform(images), np.float32)
