@@ -258,7 +258,7 @@ def _enqueue(study: Study, space: Space, settings: Settings, n_trials: int) -> N
             points = combinations(space)
             left = [point for point in points if point not in begun]
             n_wanted = max(0, n_trials - (len(points) - len(left)))
-            rng = np.random.default_rng(settings.sampler.keywords.get("seed") or 0)
+            rng = np.random.default_rng(settings.sampler_keywords.get("seed") or 0)
             for i in sorted(rng.choice(len(left), n_wanted, replace=False)):
                 study.enqueue_trial(left[i])
         elif settings.default_first and not trials:
@@ -271,13 +271,11 @@ def make_sampler(settings: Settings, begun: int) -> BaseSampler:
     One seed alone would, in every worker and after every resume, suggest the same points again. A
     quasi-random sequence is one sequence; its sampler counts in the study.
     """
-    if isinstance(settings.sampler, BaseSampler):
-        return settings.sampler
-    keywords = {key: value for key, value in settings.sampler.keywords.items() if value is not None}
+    keywords = dict(settings.sampler_keywords)
     seed = keywords.pop("seed", None)
     if settings.grid:
         return RandomSampler(seed)  # every point of a grid is queued
-    kind = settings.sampler.func
+    kind = settings.sampler_class
     if kind is TPESampler and keywords.get("multivariate") is not False:
         keywords = {"multivariate": True, "group": True, **keywords}
     if seed is not None and kind is not QMCSampler:
