@@ -1,18 +1,20 @@
 """A search from its command line to its results: compose, open the study, run trials, sum up."""
 
 import logging
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
+from hydra.core.override_parser.types import Transformer
 from hydra.core.singleton import Singleton
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_optuna_search.errors import SearchError
 from hydra_optuna_search.machine import Process, write_text
-from hydra_optuna_search.processes import run_processes
+from hydra_optuna_search.processes import STARTING, UNGUARDED, run_processes
 from hydra_optuna_search.progress import SearchProgress, show_plan
 from hydra_optuna_search.results import conclude, write_summary
 from hydra_optuna_search.settings import Settings
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 
 def search(application: Application, settings: Settings, arguments: Sequence[str]) -> None:
     """Run a search to its budget and leave its results in the sweep folder."""
+    if STARTING in os.environ:
+        raise SearchError(UNGUARDED)
     _refuse_password(application.config, settings.storage)
     # Unresolved: it may hold ${hydra.job.num}.
     if "hydra.sweep.subdir=" in OmegaConf.to_yaml(application.config.hydra.overrides.hydra):
@@ -32,7 +36,10 @@ def search(application: Application, settings: Settings, arguments: Sequence[str
             "hydra.sweep.subdir: a search names its trials' folders by their numbers; "
             "set hydra.sweep.dir"
         )
-    words = [f"{key}={value}" for key, value in settings.params.items()] + list(arguments)
+    words = [
+        f"{key}={value if isinstance(value, str) else Transformer.str(value)}"
+        for key, value in settings.params.items()
+    ] + list(arguments)
     until = time.time() + settings.timeout if settings.timeout else None
     task = Task(application, settings, words, settings.n_trials or 0, until, Singleton.get_state())
     space = task.space()

@@ -27,12 +27,11 @@ from hydra_optuna_search.errors import JobLost, LaunchRefused, Pruned, SearchErr
 from hydra_optuna_search.machine import Process
 from hydra_optuna_search.pruning import Reporter, reporting
 from hydra_optuna_search.settings import Settings
-from hydra_optuna_search.space import Space
+from hydra_optuna_search.space import LARGEST_GRID, Space
 from hydra_optuna_search.study import folder_lock, open_storage, open_study, quiet
 from hydra_optuna_search.trials import ERROR, TrialQueue, failed, finished
 
 WHICH_CONFIG = ("--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd")
-LARGEST_GRID = 10**6
 FEWEST = 4  # trials that a failure rate is of, at least
 
 
