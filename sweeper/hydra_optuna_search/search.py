@@ -16,7 +16,7 @@ from hydra_optuna_search.errors import SearchError
 from hydra_optuna_search.machine import Process, write_text
 from hydra_optuna_search.processes import STARTING, UNGUARDED, run_processes
 from hydra_optuna_search.progress import SearchProgress, show_plan
-from hydra_optuna_search.results import conclude, write_summary
+from hydra_optuna_search.results import conclude, write_results
 from hydra_optuna_search.settings import Settings
 from hydra_optuna_search.space import Space
 from hydra_optuna_search.study import quiet
@@ -78,7 +78,7 @@ def _run(task: Task, space: Space) -> None:
                 look()
                 going_on = queue.left_by_others(task.until, look)
         finally:
-            write_summary(folder, queue.trials(), settings)
+            write_results(folder, queue, settings, space)  # on Ctrl-C, the best so far
     conclude(application, settings, queue, space)
 
 
@@ -88,7 +88,7 @@ def _check(space: Space, settings: Settings) -> None:
     searched = [*space.choices]
     for choices in space.branches():
         searched += space.parameters(choices)
-    if settings.typed and not searched and not settings.custom_search_space:
+    if not searched and not settings.custom_search_space:
         example = (
             "model.max_depth=4,8"
             if settings.grid
