@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -29,6 +30,13 @@ def search(application: Application, settings: Settings, arguments: Sequence[str
     """Run a search to its budget and leave its results in the sweep folder."""
     if STARTING in os.environ:
         raise SearchError(UNGUARDED)
+    if application.config.hydra.runtime.choices.get("hydra/sweeper") == "mnist_optuna":
+        warnings.warn(
+            "hydra/sweeper=mnist_optuna is now hydra/sweeper=optuna_search; the old name goes with "
+            "the next release",
+            FutureWarning,
+            stacklevel=2,
+        )
     _refuse_password(application.config, settings.storage)
     # Unresolved: it may hold ${hydra.job.num}.
     if "hydra.sweep.subdir=" in OmegaConf.to_yaml(application.config.hydra.overrides.hydra):
@@ -101,6 +109,10 @@ def _check(space: Space, settings: Settings) -> None:
     if settings.kind == "GPSampler" and not find_spec("torch"):
         raise SearchError(
             "the Gaussian process needs PyTorch: pip install torch, or take another search"
+        )
+    if (settings.kind == "QMCSampler" or settings.pruner == "wilcoxon") and not find_spec("scipy"):
+        raise SearchError(
+            f"{settings.kind} and pruner={settings.pruner} need SciPy: pip install scipy"
         )
     if settings.kind == "CmaEsSampler" and len(settings.directions) > 1:
         raise SearchError(

@@ -102,6 +102,7 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=ExperimentalWarning)
         warnings.filterwarnings("ignore", message="Heartbeat of storage", category=UserWarning)
+        warnings.filterwarnings("ignore", message="`constraints_func`", category=FutureWarning)
         yield
 
 
