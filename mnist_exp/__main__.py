@@ -7,6 +7,7 @@ import mnist_exp
 COMMANDS = {
     "train": "train a model, a grid (-m) or a search (search=...); leaves a run folder",
     "compare": "say which of several runs is better, and how sure that is",
+    "board": "watch runs and searches while they happen",
     "predict": "read digits in pictures with a run's model",
     "demo": "a page to draw on, which a run's model reads",
     "explore": "a report on a dataset and its augmentation",

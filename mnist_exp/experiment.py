@@ -316,13 +316,20 @@ def _fit(
     train, val = dataset.train, dataset.val
     coded = type(features) is Pixels and models.grows_faster(estimator, len(dataset.classes))
     X, y, features, seconds = computed_once(memory, prepare, ["train", "n_jobs", "stages"])(
-        train.sha256, augment, features, seed, train, n_jobs, Stages(), coded
+        train.sha256,
+        augment,
+        features,
+        seed,
+        train,
+        n_jobs,
+        Stages(watcher=stages.watcher),
+        coded,
     )
     stages.seconds |= seconds
     on_stage = None
     if on_interim is not None and val is not None:
         X_val = _val_features(val, features, memory, n_jobs)
-        on_stage = _judging(on_interim, estimator, X_val, val, len(dataset.classes), n_jobs)
+        on_stage = _judging(on_interim, estimator, X_val, val, len(dataset.classes), n_jobs, stages)
     with stages("fit", "{:,} x {:,}".format(*X.shape)) as advance, _refusals_named("model"):
         fitted_by = models.fit(estimator, X, y, advance, on_stage)
     return models.assemble(features, estimator), len(y), fitted_by
@@ -335,6 +342,7 @@ def _judging(
     val: Split,
     n_classes: int,
     n_jobs: int,
+    stages: Stages,
 ) -> models.OnStage:
     """Return a function that evaluates the half-fitted estimator on the validation split."""
     began = time.perf_counter()
@@ -344,6 +352,8 @@ def _judging(
         if hasattr(half_fitted, "n_jobs"):
             half_fitted.set_params(n_jobs=1)
         metrics = _metrics(_predict(half_fitted, X, val, n_jobs), n_classes)
+        if stages.watcher:
+            stages.watcher("fit", share, metrics)
         on_interim(Interim(stage, share, time.perf_counter() - began, metrics))
 
     return judge

@@ -20,7 +20,7 @@ from mnist_exp.errors import UserError
 from mnist_exp.launch import launched
 
 if TYPE_CHECKING:
-    from mnist_exp.runs import Run
+    from mnist_exp.runs import Progress, Run
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ FELL_BACK = (
 def job(cfg: DictConfig) -> float | list[float]:
     """Run one job and leave its folder; returns the score that a search maximises."""
     from mnist_exp.process import marked_when_stuck
-    from mnist_exp.runs import Run, claim_job, point_latest
+    from mnist_exp.runs import Progress, Run, claim_job, point_latest
 
     started = time.perf_counter()
     hydra_config = HydraConfig.get()
@@ -43,12 +43,16 @@ def job(cfg: DictConfig) -> float | list[float]:
     run = Run(folder) if single else claim_job(folder)
     searching = not single and cfg.get("search") is not None
     try:
-        with run.recording(Pruned), marked_when_stuck(partial(run.finish, "interrupted")):
+        with (
+            run.recording(Pruned),
+            marked_when_stuck(partial(run.finish, "interrupted")),
+            Progress(folder) as progress,
+        ):
             if searching:
                 from mnist_exp.trial import run_trial
 
-                return run_trial(cfg, run, started)
-            score = _train(cfg, run, started, single)
+                return run_trial(cfg, run, started, progress)
+            score = _train(cfg, run, started, single, progress)
     except MISTAKES as error:
         if single:  # its message is the last thing that the command prints
             raise
@@ -59,12 +63,15 @@ def job(cfg: DictConfig) -> float | list[float]:
     return score
 
 
-def _train(cfg: DictConfig, run: "Run", started: float, single: bool) -> float:
+def _train(
+    cfg: DictConfig, run: "Run", started: float, single: bool, progress: "Progress"
+) -> float:
     from mnist_exp.process import Stages
     from mnist_exp.report.record import record, show_summary
 
     experiment = build(cfg)
-    stages = Stages(bars=single or HydraConfig.get().runtime.choices["hydra/launcher"] == "basic")
+    bars = single or HydraConfig.get().runtime.choices["hydra/launcher"] == "basic"
+    stages = Stages(bars, progress.show)
     with stages("load", cfg.dataset.name):
         dataset = experiment.load()
     outcome = experiment.run(dataset, stages, None if single else experiment.memory())

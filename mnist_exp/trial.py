@@ -23,7 +23,7 @@ from mnist_exp.evaluation import Metrics, Predictions
 from mnist_exp.experiment import Experiment, Interim, Outcome, summarize
 from mnist_exp.process import Stages
 from mnist_exp.report.record import record, record_trial
-from mnist_exp.runs import Run, find_runs
+from mnist_exp.runs import Progress, Run, find_runs
 
 VALIDATION_SHARE = 6  # a search sets a sixth of the training data aside
 TIMES = (
@@ -113,11 +113,11 @@ def prepare(config: DictConfig) -> list[str]:
     return [f"dataset.val_size={max(1, size // VALIDATION_SHARE)}"]
 
 
-def run_trial(cfg: DictConfig, run: Run, started: float) -> float | list[float]:
+def run_trial(cfg: DictConfig, run: Run, started: float, progress: Progress) -> float | list[float]:
     """Fit and score one configuration of a search; returns the value of its metric, or of each."""
     names = metrics_of(cfg)
     experiment = build(cfg)
-    stages = Stages(bars=False)
+    stages = Stages(bars=False, watcher=progress.show)
     with stages("load", cfg.dataset.name):
         dataset = experiment.load(with_test=False)
     fit = _validate if cfg.search.folds is None else _cross_validate

@@ -22,8 +22,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FORKS = sys.platform == "linux"  # elsewhere a command is started as usual
-IMPORTS = """mnist_exp.train mnist_exp.compare mnist_exp.predict mnist_exp.explore mnist_exp.verify
-    mnist_exp.augment mnist_exp.experiment mnist_exp.recognition PIL.GifImagePlugin
+IMPORTS = """mnist_exp.train mnist_exp.compare mnist_exp.board mnist_exp.predict
+    mnist_exp.explore mnist_exp.verify mnist_exp.augment mnist_exp.experiment
+    mnist_exp.recognition PIL.GifImagePlugin
     PIL.JpegImagePlugin PIL.PpmImagePlugin hydra._internal.hydra hydra._internal.logging_config
     importlib.readers jinja2 matplotlib.backends.backend_agg matplotlib.figure optuna.storages
     rich.progress rich.table scipy.ndimage skops.io sklearn.ensemble sklearn.linear_model

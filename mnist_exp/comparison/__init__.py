@@ -1,6 +1,8 @@
 """Compare runs on the same test data: `compare_runs(["outputs"])` gives a `Comparison`."""
 
-from mnist_exp.comparison._candidates import printable
+from mnist_exp.comparison._candidates import display_path, one_line, printable
+from mnist_exp.comparison._changes import flatten as flat_config
+from mnist_exp.comparison._changes import text as describe_value
 from mnist_exp.comparison._compare import Comparison, Pair, Skipped, compare_runs
 from mnist_exp.comparison._evidence import ALPHA, FEW_SEEDS, ComparedRun, Difference, Group
 from mnist_exp.comparison._formats import (
@@ -28,7 +30,11 @@ __all__ = [
     "Skipped",
     "basis",
     "compare_runs",
+    "describe_value",
+    "display_path",
+    "flat_config",
     "headline",
+    "one_line",
     "pair_rows",
     "print_table",
     "printable",

@@ -5,12 +5,16 @@ While many runs are compared, a bit is kept for each image of each, and what the
 
 import glob
 import hashlib
+import json
 import math
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,15 @@ from numpy.typing import NDArray
 
 from mnist_exp.comparison._changes import Config, read_config
 from mnist_exp.errors import UserError
-from mnist_exp.runs import LabelCache, Run, SplitName, open_run
+from mnist_exp.runs import (
+    FILES,
+    LabelCache,
+    Run,
+    SplitName,
+    fingerprint,
+    open_run,
+    shared_index,
+)
 
 MOST_CLASSES = 1 << 16
 LONGEST_REASON = 400
@@ -111,6 +123,8 @@ def one_line(text: str) -> str:
 
 def printable(text: str) -> str:
     """Text without what could steer a terminal or break a line."""
+    if text.isprintable():
+        return text
     return "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
     )
@@ -173,21 +187,95 @@ def find_candidates(paths: Sequence[str], split: SplitName, outputs: Path) -> li
             place = os.path.realpath(run.path)
             runs.setdefault(place, run)
             led_by.setdefault(place, set()).add(number)
+    numbers = [frozenset(led_by[place]) for place in runs]
+    return [*_read_all(list(runs.values()), numbers, split), *unlisted]
+
+
+def _read_all(
+    runs: Sequence[Run], paths: Sequence[frozenset[int]], split: SplitName
+) -> Iterator[Candidate]:
+    """Read each run, or take from the index what was read of it before, if nothing has changed."""
+    index = shared_index()
     cache: LabelCache = {}
+    files = [*FILES, f"predictions_{split}.npz"]
+    prints = [fingerprint(str(run.path), split, files) for run in runs]
+    entries = index.get(looked_at.key for looked_at in prints)
+    news: dict[bytes, bytes] = {}
+
+    def read(number: int) -> Candidate:
+        key, settled, _ = prints[number]
+        candidate = _read(paths[number], runs[number], split, cache, entries.get(key))
+        if settled and key not in entries and candidate.predictions:
+            news[key] = _encode(candidate.predictions)
+        return candidate
+
     with ThreadPoolExecutor(READERS) as pool:
-        read = pool.map(
-            lambda place: _read(frozenset(led_by[place]), runs[place], split, cache), runs
-        )
-        return [*read, *unlisted]
+        yield from pool.map(read, range(len(runs)))
+    index.put(news)
 
 
-def _read(paths: frozenset[int], run: Run, split: SplitName, cache: LabelCache) -> Candidate:
+def _read(
+    paths: frozenset[int], run: Run, split: SplitName, cache: LabelCache, entry: bytes | None
+) -> Candidate:
     name = display_path(run.path)
     try:
-        return Candidate(paths, name, read_predictions(run, split, cache), None)
+        predictions = _decode(run, name, entry) if entry else read_predictions(run, split, cache)
+        return Candidate(paths, name, predictions, None)
     except Exception as error:  # a folder from elsewhere can be broken in any way; the others go on
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
         return Candidate(paths, name, None, one_line(f"{kind}{error}"))
+
+
+def _encode(predictions: RunPredictions) -> bytes:
+    """What the index keeps: a line of JSON, then the arrays as they are."""
+    arrays = predictions.correct, predictions.mistakes, predictions.counts
+    facts = {
+        "n": predictions.n,
+        "split_sha256": predictions.split_sha256,
+        "digests": [predictions.label_digest.hex(), predictions.prediction_digest.hex()],
+        "sizes": [array.nbytes for array in arrays],
+        "config": None if predictions.config is None else _sections(predictions.config),
+        "n_train": predictions.n_train,
+        "time": predictions.time,
+        "bytes": predictions.bytes,
+    }
+    return json.dumps(facts).encode() + b"\n" + b"".join(array.tobytes() for array in arrays)
+
+
+def _decode(run: Run, name: str, entry: bytes) -> RunPredictions:
+    line, _, content = entry.partition(b"\n")
+    facts = json.loads(line)
+    label_digest, prediction_digest = map(bytes.fromhex, facts["digests"])
+    ends = list(accumulate(facts["sizes"]))
+    config: Config = {}
+    for section in facts["config"] or ():
+        config |= _section(section)
+    return RunPredictions(
+        run=run,
+        name=name,
+        n=facts["n"],
+        split_sha256=facts["split_sha256"],
+        label_digest=label_digest,
+        prediction_digest=prediction_digest,
+        correct=np.frombuffer(content[: ends[0]], np.uint8),
+        mistakes=np.frombuffer(content[ends[0] : ends[1]], np.int64),
+        counts=np.frombuffer(content[ends[1] : ends[2]], np.int64),
+        config=None if facts["config"] is None else config,
+        n_train=facts["n_train"],
+        time=facts["time"],
+        bytes=facts["bytes"],
+    )
+
+
+def _sections(config: Config) -> list[str]:
+    """A flat configuration as texts, of which many runs share most."""
+    parts = groupby(config.items(), lambda item: item[0].partition(".")[0])
+    return [json.dumps(dict(items)) for _, items in parts]
+
+
+@lru_cache(maxsize=4096)
+def _section(text: str) -> Config:
+    return {sys.intern(key): value for key, value in json.loads(text).items()}
 
 
 def _runs_at(

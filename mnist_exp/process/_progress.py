@@ -4,8 +4,9 @@ import functools
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -33,10 +34,20 @@ class LogFile(logging.FileHandler):
         raise
 
 
+class Watcher(Protocol):
+    """Learns of a stage's beginning and course; it must return at once."""
+
+    def __call__(
+        self, stage: str, share: float | None, metrics: Mapping[str, float] | None = None
+    ) -> None:
+        """Take the stage, its share that is done (0..1, if known), validation metrics so far."""
+
+
 class Stages:
     """Times the stages of a run.
 
-    On a terminal a stage shows a bar while it lasts; it leaves a line in the log.
+    On a terminal a stage shows a bar while it lasts; it leaves a line in the log. `watcher` is
+    told as well.
 
     Examples
     --------
@@ -47,8 +58,8 @@ class Stages:
     ['fit']
     """
 
-    def __init__(self, bars: bool = True) -> None:
-        self._bars = bars
+    def __init__(self, bars: bool = True, watcher: Watcher | None = None) -> None:
+        self._bars, self.watcher = bars, watcher
         self.seconds: dict[str, float] = {}
 
     @contextmanager
@@ -65,7 +76,15 @@ class Stages:
             disable=not (self._bars and sys.stderr.isatty()),
         ) as bar:
             task = bar.add_task(name, total=None)
-            yield lambda share: bar.update(task, total=1.0, completed=share)
+
+            def advance(share: float) -> None:
+                bar.update(task, total=1.0, completed=share)
+                if self.watcher:
+                    self.watcher(name, share)
+
+            if self.watcher:
+                self.watcher(name, None)
+            yield advance
         self.seconds[name] = time.perf_counter() - started
         log.info("%-9s %7.2f s  %s", name, self.seconds[name], note)
 

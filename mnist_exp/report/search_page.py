@@ -28,20 +28,37 @@ def write_report(folder: Path, study: "Study", metrics: Sequence[str], again: st
 
     `again` is the command that repeats the best trial.
     """
-    from hydra_optuna_search.progress import state_word
-
     pictures = [(name, title, png(figure)) for name, title, figure in figures(study, metrics)]
     for name, _, picture in pictures:
         write_bytes(folder / f"{name}.png", picture)
+    run = "best/report.html" if (folder / "best" / "report.html").exists() else None
+    page = search_html(study, metrics, pictures, again=again, run=run, links=True)
+    write_text(folder / "report.html", page)
+
+
+def search_html(
+    study: "Study",
+    metrics: Sequence[str],
+    pictures: Sequence[tuple[str, str, bytes]],
+    *,
+    again: str | None = None,
+    run: str | None = None,
+    links: bool = False,
+) -> str:
+    """The page as text: `pictures` are names, titles and PNGs, which `links` lead to as files."""
+    from hydra_optuna_search.progress import state_word
+
     trials = study.get_trials(deepcopy=False)
     keys = _keys(trials)
+    best = study.best_trials if any(trial.values for trial in trials) else []
     page = {
         "study": study,
         "metrics": metrics,
-        "best": [(t.number, {k: _text(v) for k, v in t.params.items()}) for t in study.best_trials],
+        "best": [(t.number, t.values, {k: _text(v) for k, v in t.params.items()}) for t in best],
         "again": again,
-        "run": "best/report.html" if (folder / "best" / "report.html").exists() else None,
+        "run": run,
         "pictures": pictures,
+        "links": links,
         "header": ["trial", "state", *metrics, "seconds", *keys],
         "rows": [
             [
@@ -54,7 +71,7 @@ def write_report(folder: Path, study: "Study", metrics: Sequence[str], again: st
             for trial in trials
         ],
     }
-    write_text(folder / "report.html", render("search.html", page))
+    return render("search.html", page)
 
 
 def figures(study: "Study", metrics: Sequence[str]) -> "Iterator[tuple[str, str, Figure]]":
@@ -62,6 +79,8 @@ def figures(study: "Study", metrics: Sequence[str]) -> "Iterator[tuple[str, str,
     trials = study.get_trials(deepcopy=False)
     complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
     pruned = [trial for trial in trials if trial.state.name == "PRUNED"]
+    if not complete:
+        return
     keys, metric = _keys(complete), metrics[0]
     maximize = study.directions[0].name == "MAXIMIZE"
     if len(metrics) > 1:

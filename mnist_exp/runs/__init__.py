@@ -13,15 +13,25 @@ from mnist_exp.runs._folders import (
     point_latest,
 )
 from mnist_exp.runs._html import html_table
+from mnist_exp.runs._index import Fingerprint, Index, default_cache, fingerprint, shared_index
+from mnist_exp.runs._progress import Progress
 from mnist_exp.runs._reading import current_targets, parse_yaml
+from mnist_exp.runs._record import FILES, RECORD, Record, read_records
 from mnist_exp.runs._run import LabelCache, Run, SplitName
-from mnist_exp.runs._status import STALE_SECONDS, alive, make_folder, redact
+from mnist_exp.runs._status import STALE_SECONDS, State, alive, make_folder, redact
 
 __all__ = [
+    "FILES",
+    "RECORD",
     "STALE_SECONDS",
+    "Fingerprint",
+    "Index",
     "LabelCache",
+    "Progress",
+    "Record",
     "Run",
     "SplitName",
+    "State",
     "alive",
     "claim_folder",
     "claim_job",
@@ -29,13 +39,17 @@ __all__ = [
     "claim_sweep",
     "count_test_reads",
     "current_targets",
+    "default_cache",
     "enter_search",
     "find_runs",
+    "fingerprint",
     "html_table",
     "make_folder",
     "note_test_read",
     "open_run",
     "parse_yaml",
     "point_latest",
+    "read_records",
     "redact",
+    "shared_index",
 ]

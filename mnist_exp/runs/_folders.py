@@ -12,6 +12,8 @@ from sys import argv
 
 from mnist_exp.errors import UserError
 from mnist_exp.process import link_atomic, write_json
+from mnist_exp.runs._index import shared_index
+from mnist_exp.runs._record import fill_from_index
 from mnist_exp.runs._run import Run
 from mnist_exp.runs._status import make_folder
 
@@ -103,7 +105,9 @@ def find_runs(root: Path | str = "outputs") -> list[Run]:
     ['a', 'b']
     """
     folders = (Path(folder) for folder, _, files in os.walk(root) if "status.json" in files)
-    return [Run(folder) for folder in sorted(folders)]
+    runs = [Run(folder) for folder in sorted(folders)]
+    fill_from_index(runs, shared_index())
+    return runs
 
 
 def point_latest(outputs: Path, run: Run) -> None:

@@ -90,6 +90,27 @@ class Run(Lifetime):
         """Where the composed configuration lies."""
         return self.path / ".hydra" / "config.yaml"
 
+    @property
+    def hydra_text(self) -> str:
+        """Hydra's own settings as they were written."""
+        return str(self._read(".hydra/hydra.yaml", str))
+
+    @property
+    def report_path(self) -> Path:
+        """Where the page lies, if the run has one."""
+        return self.path / "report.html"
+
+    @property
+    def log_path(self) -> Path:
+        """Where the log lies."""
+        return self.path / "train.log"
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """How far the run is; empty where it does not say."""
+        path = self.path / "progress.json"
+        return self._read_json(path.name) if path.exists() else {}
+
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """The nested numbers of `metrics.json`."""

@@ -144,7 +144,10 @@ class Lifetime:
     @property
     def state(self) -> State:
         """The state, with `stale` for a run that says `running` but whose process is gone."""
-        status = self.status
+        return self.current_state(self.status)
+
+    def current_state(self, status: Status) -> State:
+        """The state of a run whose status was read before."""
         if status.state != "running":
             return status.state
         living = (
