@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 
+# A value beyond all those that conf/ and its searches hold was typed: an error, not a default.
+_USUAL = {"n_components": 400, "n_neighbors": 15}
+
 log = logging.getLogger(__name__)
 
 
@@ -34,7 +37,7 @@ def bound(estimator: BaseEstimator, X: NDArray[Any]) -> None:
     for i, (name, step) in enumerate(steps.items()):
         for key, limit in _limits(step, len(X), sample.shape[1:]).items():
             value = getattr(step, key)
-            if type(value) is int and value > limit:
+            if type(value) is int and limit < value <= _USUAL.get(key, value):
                 label = f"{name}.{key}" if name else key
                 log.warning("%s=%d is more than the data have: %d is taken", label, value, limit)
                 step.set_params(**{key: limit})
