@@ -297,9 +297,16 @@ def test_redrawn_mnist_is_read_and_what_is_no_digit_refused(mnist_dir, tmp_path)
     ]
     subprocess.run([sys.executable, "-m", *train], env=environment, check=True, capture_output=True)
     script = Path(__file__).parents[1] / "scripts" / "benchmark_reading.py"
-    drawn = (
-        "plain-dark plain-white thin-strokes wide-strokes pen-6 pen-20 pen-32 plain-photo".split()
-    )
+    drawn = [
+        "plain-dark",
+        "plain-white",
+        "thin-strokes",
+        "wide-strokes",
+        "pen-6",
+        "pen-20",
+        "pen-32",
+        "plain-photo",
+    ]
     kinds = ["--kinds", *drawn, "row", "letters"]
     command = [sys.executable, str(script), "latest", "--outputs", str(tmp_path), *kinds]
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
