@@ -60,7 +60,8 @@ class Pool:
 
     def of(self, label: str) -> Grey:
         """A digit of a class."""
-        return self.images[self.rng.choice(np.flatnonzero(self.labels == int(label)))]
+        position = int(self.rng.choice(np.flatnonzero(self.labels == int(label))))
+        return np.asarray(self.images[position])
 
     def number(self, length: int) -> str:
         """A random number of so many digits."""
@@ -100,10 +101,19 @@ def penned(digit: Grey, side: float, width: float) -> Mask:
 
 
 def thinned(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The centre lines of strokes."""
-    from skimage.morphology import skeletonize
-
-    return np.asarray(skeletonize(mask), bool)
+    """The centre lines of strokes (Zhang and Suen 1984)."""
+    ink = np.pad(mask.astype(np.uint8), 1)
+    shifts = ((1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1))
+    while True:
+        before = ink.copy()
+        for corners in (((0, 2, 4), (2, 4, 6)), ((0, 2, 6), (0, 4, 6))):
+            near = [np.roll(ink, shift, (0, 1)) for shift in shifts]
+            count = np.sum(near, axis=0)
+            rises = sum((near[i] == 0) & (near[(i + 1) % 8] == 1) for i in range(8))
+            edges = [np.prod([near[i] for i in corner], axis=0) == 0 for corner in corners]
+            ink[(count >= 2) & (count <= 6) & (rises == 1) & edges[0] & edges[1]] = 0
+        if np.array_equal(ink, before):
+            return np.asarray(ink[1:-1, 1:-1], bool)
 
 
 def leaning(ink: Mask, slant: float, width: float = 1.0) -> Mask:
@@ -311,7 +321,7 @@ def torn_edge(pool: Pool) -> tuple[Image.Image, str]:
     ink, text = on_sheet(pool, 120, 200)
     rough = ndimage.gaussian_filter1d(pool.rng.normal(0, 1, SHEET), pool.between(3, 10))
     edge = pool.between(0.78, 0.9) * SHEET + 9 * rough / rough.std()
-    beyond = np.rot90(edge[:, None] < X, pool.rng.integers(4))
+    beyond = np.rot90(edge[:, None] < X, int(pool.rng.integers(4)))
     ink = moved_off(ink, beyond, pool)
     return photo(ink, pool.rng, np.where(beyond[..., None], table(pool), PAPER)), text
 
@@ -324,7 +334,7 @@ def moved_off(ink: Mask, beyond: NDArray[np.bool_], pool: Pool) -> Mask:
         ink = placed(digit, pool.rng, SHEET, 30)
         if not near[ink > 0].any():
             return ink
-    return ink * ~near
+    return np.asarray(ink * ~near)
 
 
 def rectangle(pool: Pool, half: float, ratio: float) -> NDArray[np.bool_]:
@@ -423,6 +433,7 @@ def screenshot(pool: Pool) -> tuple[Image.Image, str]:
 def own_28(pool: Pool) -> tuple[Image.Image, str]:
     """28x28 pixels that are not quite as MNIST made them."""
     digit, text = pool.one()
+    image: Any
     make = pool.rng.integers(7)
     if make == 0:  # small in a corner
         small = enlarged(digit, pool.between(11, 15))
@@ -803,7 +814,9 @@ def main() -> None:
     for kind in arguments.kinds or [*KINDS, "letters"]:
         if kind == "letters":
             signs = not_digits(np.random.default_rng(arguments.seed + 1))
-            drawn = ((Image.fromarray(255 - ink), "") for _, ink in signs)
+            drawn: Iterator[tuple[Image.Image, str]] = (
+                (Image.fromarray(255 - ink), "") for _, ink in signs
+            )
         else:
             drawn = pictures(kind, images, labels, arguments.count, arguments.seed)
         cells, wrong = counted(reader, drawn)
