@@ -6,7 +6,7 @@ components leave out; for digits, against its distance to the nearest of some le
 (`non_digits`). The limit is read off held-out training images, redrawn with a sharp pen as visitors
 draw, so that a known share of real ones is refused. Measured on 240 letters of seven handwriting
 fonts, at 1.5 % of real digits refused: this refuses 76 %, the distance to the class alone 61 %. On
-the 115 letters, signs, scribbles and shapes of scripts/benchmark_drawing.py: 95 % and 80 %.
+the 115 letters, signs, scribbles and shapes of scripts/benchmark_reading.py: 95 % and 80 %.
 """
 
 from collections.abc import Mapping

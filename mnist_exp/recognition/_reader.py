@@ -20,6 +20,7 @@ from mnist_exp.handwriting import (
     as_prepared,
     drawn_to_mnist,
     ink_box,
+    looks_like_mnist,
     photo_to_ink,
     resized,
     split_digits,
@@ -177,7 +178,9 @@ class Reader:
             What it says, or why it is refused.
         """
         prepared = as_prepared(image)
-        return self.read_ink(photo_to_ink(image)) if prepared is None else self._judge(prepared)
+        if prepared is None or (self.strokes and not looks_like_mnist(prepared)):
+            return self.read_ink(photo_to_ink(image))
+        return self._judge(prepared)
 
     @property
     def rectangle(self) -> tuple[int, int] | None:
