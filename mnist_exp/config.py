@@ -1,6 +1,8 @@
 """Where the configuration lies, and the one place where it turns into objects."""
 
 import difflib
+import os
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -23,6 +25,7 @@ CONF = next(folder for folder in (_HERE / "conf", _HERE.parent / "conf") if fold
 LOCAL = CONF / "local" / "default.yaml"  # a user's own defaults, if there are any
 MISTAKES = (UserError, CompactHydraException, OmegaConfBaseException, OSError)  # the user's to mend
 SPACE = "space"  # in a group's YAML: what a search tries, from keys to sweeps
+PATHS = ("dataset.path", "data_dir", "cache_dir", "outputs")  # keys whose values are paths
 SIZES = ("train_size", "val_size", "test_size", "split_seed")
 
 
@@ -67,10 +70,44 @@ def compose(words: Sequence[str]) -> DictConfig:
     from mnist_exp.data import decide_auto
 
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = hydra.compose("train", list(words))
+        cfg = hydra.compose("train", as_typed(words))
     if cfg.dataset.name == "auto":
         settle_auto(cfg, decide_auto(cfg.data_dir, cfg.cache_dir))
     return cfg
+
+
+def as_typed(words: Sequence[str]) -> list[str]:
+    """Quote the paths that exist as they were typed, so that Hydra reads `digits (1)` or `2024`.
+
+    The data's path becomes absolute: that is what a run records, and can be repeated from anywhere.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     Path(folder, "a, b").mkdir()
+    ...     words = as_typed(["model=sgd", f"outputs={folder}/a, b"])
+    >>> words[0], words[1].replace(folder, "FOLDER")
+    ('model=sgd', "outputs='FOLDER/a, b'")
+    """
+    return [_as_typed(word) for word in words]
+
+
+def _as_typed(word: str) -> str:
+    key, _, value = word.partition("=")
+    if key not in PATHS or not value:
+        return word
+    plain = value[1:-1] if value[0] in "'\"" and value[0] == value[-1] else value
+    path = Path(os.path.expanduser(plain))  # noqa: PTH111  (a user who is not here is no error)
+    if not path.exists():
+        return word
+    path = path.absolute() if key == "dataset.path" else path
+    return f"{key}={_quoted(str(path))}"
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def settle_auto(cfg: DictConfig, choice: str) -> None:
@@ -165,7 +202,14 @@ def explain(error: Exception) -> str:
     cause = (isinstance(error, CompactHydraException) and error.__cause__) or error
     if not isinstance(cause, OmegaConfBaseException):
         # The options are in the message; where Hydra looked for them does not help.
-        return str(error).partition("\nConfig search path")[0]
+        message = str(error).partition("\nConfig search path")[0]
+        word = re.search(r"(?:override '|argument '|Exception: )([\w.]+)=(.*?)'?\n", message)
+        if word and word[1] in PATHS:
+            return (
+                f"{word[1]}={word[2]}: there is no such file or folder. Hydra reads some of its "
+                f'characters otherwise; such a path is written "{word[1]}={_quoted(word[2])}"'
+            )
+        return message
     message = str(error).partition("\n")[0] or type(error).__name__
     if (detail := str(cause).partition("\n")[0]) not in message:
         message += f" {detail}"
@@ -202,7 +246,11 @@ def load_recorded(path: Path) -> "Dataset":
             cfg.data_dir = here.data_dir
         node = cast("dict[str, Any]", OmegaConf.to_container(cfg.dataset, resolve=True))
         module, _, name = str(node["_target_"]).rpartition(".")
-        nested = any(isinstance(value, dict | list) for value in node.values())
+        nested = any(
+            isinstance(value, dict)
+            or (isinstance(value, list) and any(isinstance(item, dict | list) for item in value))
+            for value in node.values()
+        )
         if module != "mnist_exp.data" or name.startswith("_") or nested:
             raise UserError(
                 f"dataset._target_={node['_target_']}: no dataset of mnist_exp, and nothing else "

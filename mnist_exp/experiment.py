@@ -3,11 +3,12 @@
 Augment, extract features, fit, evaluate: no Hydra and no configuration.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from mnist_exp import models
-from mnist_exp.data import Dataset, Source, Split, load
+from mnist_exp.data import Dataset, Source, Split, doubts, load
 from mnist_exp.errors import UserError
 from mnist_exp.evaluation import (
     Interval,
@@ -32,7 +33,10 @@ from mnist_exp.evaluation import (
     precision_recall_f1,
     wilson,
 )
+from mnist_exp.features import Pixels
 from mnist_exp.process import Stages, cache_errors_named, computed_once
+
+log = logging.getLogger(__name__)
 
 
 class Augmentation(Protocol):
@@ -83,12 +87,15 @@ class Outcome:
         For each of these the metrics by name, and under `data` the number of images.
     intervals
         `test.accuracy` and so on, for the metrics that have a sound interval.
+    fitted_by
+        As `mnist_exp.models.fit` returns it.
     """
 
     pipeline: Pipeline
     predictions: dict[str, Predictions]
     metrics: dict[str, dict[str, float]]
     intervals: dict[str, Interval]
+    fitted_by: str = "scikit-learn"
 
 
 @dataclass(frozen=True)
@@ -120,8 +127,11 @@ class Experiment:
     cache_bytes: int
 
     def load(self, with_test: bool = True) -> Dataset:
-        """Read the data and cut the splits."""
-        return load(self.source, **self.sizes, with_test=with_test)
+        """Read the data and cut the splits; the log tells what looks wrong in somebody's own."""
+        dataset = load(self.source, **self.sizes, with_test=with_test)
+        for doubt in doubts(dataset) if self.source.doubtful and with_test else ():
+            log.warning("dataset %s: %s", dataset.name, doubt)
+        return dataset
 
     def memory(self) -> Memory:
         """Return where experiments find features that another has extracted, trimmed to size."""
@@ -212,7 +222,7 @@ def run_experiment(
     stages = stages or Stages()
     memory = memory or Memory(None, verbose=0)
     with threadpool_limits(n_jobs):
-        pipeline, n_augmented = _fit(
+        pipeline, n_augmented, fitted_by = _fit(
             dataset, augment, features, estimator, seed, n_jobs, stages, memory, on_interim
         )
         predictions = {}
@@ -222,7 +232,8 @@ def run_experiment(
                 predictions["val"] = _predict(pipeline[-1], X, dataset.val, n_jobs)
             if dataset.test:
                 predictions["test"] = _predict(pipeline, dataset.test.images, dataset.test, n_jobs)
-    return summarize(pipeline, dataset, predictions, n_augmented, seed)
+    outcome = summarize(pipeline, dataset, predictions, n_augmented, seed)
+    return replace(outcome, fitted_by=fitted_by)
 
 
 def summarize(
@@ -254,8 +265,11 @@ def prepare(
     train: Split,
     n_jobs: int,
     stages: Stages,
-) -> tuple[NDArray[np.float32], NDArray[np.int64], BaseEstimator, dict[str, float]]:
+    coded: bool,
+) -> tuple[NDArray[np.float32] | models.Coded, NDArray[np.int64], BaseEstimator, dict[str, float]]:
     """Augment and extract features; `sha256` stands for `train` where a cache names the result.
+
+    Of pixels that are wanted `coded` no float32 copy is made, which is four times as large.
 
     Returns the training matrix, its labels, the fitted features and the seconds of the stages: a
     run takes as long as its work does, also where the result comes from a cache.
@@ -264,7 +278,13 @@ def prepare(
         images = augment(train.images, np.random.default_rng(seed), n_jobs=n_jobs)
     y = np.tile(train.labels, len(images) // len(train))
     with stages("features", f"{len(images):,} images"), _refusals_named("features"):
-        X = features.fit_transform(images, y)
+        if coded:
+            features.fit(images[:1])
+            values = Pixels().fit_transform(np.arange(256, dtype=np.uint8)[:, None, None])
+            X = models.Coded(images.reshape(len(images), -1), np.ascontiguousarray(values.T))
+        else:
+            models.bound(features, images)
+            X = features.fit_transform(images, y)
     return X, y, features, stages.seconds
 
 
@@ -291,11 +311,19 @@ def _fit(
     stages: Stages,
     memory: Memory,
     on_interim: OnInterim | None,
-) -> tuple[Pipeline, int]:
+) -> tuple[Pipeline, int, str]:
     """A function of its own so that the training matrix is gone before the model is written."""
     train, val = dataset.train, dataset.val
+    coded = type(features) is Pixels and models.grows_faster(estimator, len(dataset.classes))
     X, y, features, seconds = computed_once(memory, prepare, ["train", "n_jobs", "stages"])(
-        train.sha256, augment, features, seed, train, n_jobs, Stages(watcher=stages.watcher)
+        train.sha256,
+        augment,
+        features,
+        seed,
+        train,
+        n_jobs,
+        Stages(watcher=stages.watcher),
+        coded,
     )
     stages.seconds |= seconds
     on_stage = None
@@ -303,8 +331,8 @@ def _fit(
         X_val = _val_features(val, features, memory, n_jobs)
         on_stage = _judging(on_interim, estimator, X_val, val, len(dataset.classes), n_jobs, stages)
     with stages("fit", "{:,} x {:,}".format(*X.shape)) as advance, _refusals_named("model"):
-        models.fit(estimator, X, y, advance, on_stage)
-    return models.assemble(features, estimator), len(y)
+        fitted_by = models.fit(estimator, X, y, advance, on_stage)
+    return models.assemble(features, estimator), len(y), fitted_by
 
 
 def _judging(

@@ -1,6 +1,7 @@
 """`python -m mnist_exp.predict RUN IMAGE...`: what a run's model reads in pictures of digits."""
 
 import argparse
+import csv
 import io
 import json
 import logging
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 EPILOG = """IMAGE is a PNG, JPEG, GIF, WebP, BMP or TIFF file: a photo of paper, a scan, a drawing,
 or 28x28 pixels as MNIST has them; a quoted pattern ("digits/*.png"), or - for one picture on
 standard input. Several digits in one picture are read from left to right. A picture that is blank
-or unlike any digit is refused, with the reason."""
+or unlike any digit is refused, with the reason. A table of images as dataset=file reads it (.csv,
+.npz, .parquet, IDX ...) is taken as it is, like the training images, and nothing in it refused."""
 STDIN = "-"
 
 
@@ -32,6 +34,9 @@ def main() -> None:
     )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON list, an object for each picture"
+    )
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE", help="write ImageId,Label, as Kaggle takes it"
     )
     parser.add_argument(
         "--outputs", type=Path, default=Path("outputs"), help="the folder in which latest lies"
@@ -47,7 +52,10 @@ def main() -> None:
         answers = list(predict(arguments.run, arguments.images, arguments.outputs))
         errors = [f"error: {error}" for _, _, error in answers if error]
         if len(errors) < len(answers):
-            if arguments.json:
+            if arguments.csv:
+                write_csv(arguments.csv, [(name, answer) for name, answer, _ in answers])
+                text = str(arguments.csv)
+            elif arguments.json:
                 text = json.dumps([answer.as_json(name) for name, answer, _ in answers], indent=2)
             else:
                 text = "\n".join(f"{name}: {in_words(answer)}" for name, answer, _ in answers)
@@ -71,6 +79,7 @@ def predict(
     """
     from threadpoolctl import threadpool_limits
 
+    from mnist_exp.data import table_images
     from mnist_exp.handwriting import read_image
     from mnist_exp.recognition import Answer, load_reader
     from mnist_exp.runs import open_run
@@ -80,6 +89,13 @@ def predict(
     threadpool_limits(1)  # for one picture at a time, threads cost more than they save
     for name in names:
         try:
+            table = None if name == STDIN else table_images(name, reader.rectangle)
+            if table is not None:
+                answers = reader.read_images(table)
+                yield from (
+                    (f"{name}#{row}", answer, None) for row, answer in enumerate(answers, 1)
+                )
+                continue
             file = io.BytesIO(sys.stdin.buffer.read()) if name == STDIN else Path(name)
             image = read_image(file, "standard input" if name == STDIN else name)
         except UserError as error:
@@ -98,6 +114,17 @@ def _names(images: Sequence[str]) -> Iterator[str]:
         if not names:
             raise UserError(f"{name}: no picture matches the pattern")
         yield from names
+
+
+def write_csv(path: Path, answers: Sequence[tuple[str, "Answer"]]) -> None:
+    """Write the number of a table's row, or a picture's name, and the class of each answer."""
+    from mnist_exp.process import write_text
+
+    rows = [["ImageId", "Label"]]
+    rows += [[name.rpartition("#")[2], answer.label or ""] for name, answer in answers]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def in_words(answer: "Answer") -> str:

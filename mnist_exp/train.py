@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from hydra_optuna_search import Pruned
-from mnist_exp.config import CONF, MISTAKES, build, explain
+from mnist_exp.config import CONF, MISTAKES, as_typed, build, explain
 from mnist_exp.errors import UserError
 from mnist_exp.launch import launched
 
@@ -84,6 +84,7 @@ def _train(
 
 def main() -> None:
     """Run the command line; a mistake is one short message, and stdout carries the folder alone."""
+    sys.argv[1:] = as_typed(sys.argv[1:])
     tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands its exceptions on, and prints none
     launched.set(None)
@@ -174,7 +175,7 @@ def run(*overrides: str) -> "Run":
     try:
         with initialize_config_dir(str(CONF), job_name="train", version_base="1.3"):
             grid = any(word.startswith("-") for word in overrides)
-            words = [] if grid else [*overrides, "hydra.mode=RUN"]
+            words = [] if grid else [*as_typed(overrides), "hydra.mode=RUN"]
             cfg = compose("train", words, return_hydra_config=True)
             if grid or "search" in cfg:
                 raise UserError(

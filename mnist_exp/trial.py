@@ -99,6 +99,11 @@ def prepare(config: DictConfig) -> list[str]:
                 f"{key}: a search over it would compare scores on different images; "
                 "search each on its own"
             )
+        if override.is_sweep_override() and key.rpartition(".")[2] in ("seed", "random_state"):
+            raise UserError(
+                f"{key}: a search over it would call the luckiest seed the best; search with one, "
+                f"then repeat the winner: -m {key}=0,1,2"
+            )
     if search.folds is not None or config.dataset.val_size is not None:
         return []
     experiment = build(config)

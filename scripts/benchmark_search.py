@@ -75,7 +75,7 @@ def empty_app(folder: Path, sweeper: str) -> Path:
 def framework(home: Path, arguments: Namespace) -> None:
     """Print milliseconds per trial, start-up left out."""
     conditional = [sys.executable, APP, "-m", "kind=a,b", "hydra.sweeper.spaces=[kind]"]
-    ours = [sys.executable, empty_app(home / "ours", "mnist_optuna"), "-m", *FLAT]
+    ours = [sys.executable, empty_app(home / "ours", "optuna_search"), "-m", *FLAT]
     commands = {"ours": ours, "ours, a conditional space": conditional}
     if arguments.other:
         other = [arguments.other, empty_app(home / "other", "optuna"), "-m", *FLAT]
@@ -121,7 +121,7 @@ def pace(home: Path, arguments: Namespace) -> None:
     import optuna
     from optuna.storages.journal import JournalFileBackend
 
-    app = empty_app(home / "pace", "mnist_optuna")
+    app = empty_app(home / "pace", "optuna_search")
     for sampler, address in product(("random", "tpe"), {None, arguments.postgres}):
         sweep = home / f"pace-{uuid4().hex}"
         budget = f"hydra.sweeper.n_trials={arguments.sizes[-1]}"

@@ -9,18 +9,30 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
 
-from conftest import write_idx_part
-from mnist_exp.data import DownloadError, decide_auto, fashion_mnist, load, mnist
+from conftest import write_idx, write_idx_part
+from mnist_exp.data import (
+    DownloadError,
+    _published,
+    decide_auto,
+    emnist,
+    fashion_mnist,
+    kmnist,
+    load,
+    mnist,
+    qmnist,
+)
 from mnist_exp.data._download import Limits, Mirrors
 from mnist_exp.data._idx import Digest
-from mnist_exp.data._published import Published, published
+from mnist_exp.data._published import KMNIST, QMNIST, Published, emnist_files, published
 from mnist_exp.errors import UserError
 
 NOWHERE = "http://127.0.0.1:9/"  # the discard port: nothing listens
@@ -274,3 +286,70 @@ def test_fashion_mnist_is_verified_packed_and_by_structure_unpacked(tmp_path, mo
     for path in list(folder.glob("*.gz")):
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
     assert source.part("test", 0)[0].shape == (10_000, 28, 28)
+
+
+def made_dataset(folder, names, images, labels):
+    """Write made-up files under published names, and return their digests."""
+    for name, array in zip(names, (images, labels), strict=True):
+        write_idx(folder / f"{name}.gz", array)
+    return {
+        name: Digest(hashlib.md5((folder / f"{name}.gz").read_bytes()).hexdigest(), of_gz=True)  # noqa: S324
+        for name in names
+    }
+
+
+def test_qmnist_has_three_test_parts_and_labels_of_eight_columns(tmp_path, serve, monkeypatch):
+    (origin := tmp_path / "origin").mkdir()
+    rng = np.random.default_rng(0)
+    digests = {}
+    for part, names in QMNIST.files.items():
+        n = 40 if part == "train" else 10_030
+        images = rng.integers(0, 256, (n, 4, 4), np.uint8)
+        labels = np.tile(np.arange(n)[:, None] % 10, (1, 8))
+        digests |= made_dataset(origin, names, images, labels)
+    monkeypatch.setattr(_published, "QMNIST", replace(QMNIST, digests=digests))
+    monkeypatch.setenv("MNIST_EXP_MIRRORS", serve(partial(Files, directory=origin)))
+    sizes = {
+        part: len(load(qmnist(tmp_path / "data", tmp_path / "cache", part=part)).test)
+        for part in ("test", "test10k", "test50k")
+    }
+    assert sizes == {"test": 10_030, "test10k": 10_000, "test50k": 30}
+    with pytest.raises(UserError, match=r"dataset.part=nist: must be one of test, test10k"):
+        qmnist(tmp_path, part="nist")
+
+
+def test_kmnist_is_downloaded_verified_and_named(tmp_path, serve, monkeypatch):
+    (origin := tmp_path / "origin").mkdir()
+    images, labels = np.zeros((20, 4, 4)), np.arange(20) % 10
+    digests = {}
+    for names in KMNIST.files.values():
+        digests |= made_dataset(origin, names, images, labels)
+    monkeypatch.setenv("MNIST_EXP_MIRRORS", serve(partial(Files, directory=origin)))
+    with pytest.raises(DownloadError, match="its sha256 differs"):
+        load(kmnist(tmp_path / "data"))
+    monkeypatch.setattr(_published, "KMNIST", replace(KMNIST, digests=digests))
+    assert load(kmnist(tmp_path / "data")).classes[:2] == ("o", "ki")
+
+
+def test_emnist_comes_out_of_its_zip_upright_with_letters(tmp_path, serve, monkeypatch):
+    (origin := tmp_path / "origin").mkdir()
+    images = np.random.default_rng(0).integers(0, 256, (52, 5, 5), np.uint8)
+    labels = np.arange(52) % 26 + 1
+    with ZipFile(origin / "gzip.zip", "w") as archive:
+        for names in emnist_files("letters").files.values():
+            made_dataset(origin, names, images.swapaxes(1, 2), labels)
+            for name in names:
+                archive.write(origin / f"{name}.gz", f"gzip/{name}.gz")
+                (origin / f"{name}.gz").unlink()
+    digest = Digest(hashlib.sha256((origin / "gzip.zip").read_bytes()).hexdigest())
+    monkeypatch.setattr(_published, "_EMNIST_ZIP", replace(_published._EMNIST_ZIP, digest=digest))
+    monkeypatch.setenv("MNIST_EXP_MIRRORS", serve(partial(Files, directory=origin)))
+    dataset = load(emnist(tmp_path / "data", split="letters"))
+    np.testing.assert_array_equal(dataset.train.images, images)
+    assert "".join(dataset.classes) == "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    # What lies on disk needs no mirror, and what somebody unpacked elsewhere no checksum.
+    monkeypatch.setenv("MNIST_EXP_MIRRORS", NOWHERE)
+    again = load(emnist("gone", path=tmp_path / "data" / "emnist", split="letters"))
+    assert again.train.sha256 == dataset.train.sha256
+    with pytest.raises(UserError, match=r"no gzip/emnist-digits-train-images"):
+        load(emnist(tmp_path / "data", split="digits"))

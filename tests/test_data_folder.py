@@ -89,19 +89,58 @@ def make_empty(root):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda root: (root / "train").rename(root / "training"), "test: no PNG or JPEG files"),
         (
-            lambda root: (root / "test" / "7").rename(root / "seven"),
-            "7 is a class in only one of train and test",
+            lambda root: (root / "train" / "7").rename(root / "seven"),
+            "7 is a class in the test part only",
         ),
-        (lambda root: (root / "test").rename(root / "validation"), "test: there is no such folder"),
-        (make_empty, "2: no PNG or JPEG files"),
+        (make_empty, "2: no pictures"),
     ],
 )
 def test_a_folder_of_the_wrong_shape_is_named(pictures, change, message):
     change(pictures)
     with pytest.raises(UserError, match=message):
         load(folder(pictures))
+
+
+@pytest.mark.parametrize("names", [("training", "Testing"), ("TRAIN", "val"), ("train", "valid")])
+def test_parts_have_many_names_and_may_lie_one_folder_deeper(pictures, tmp_path, names):
+    expected = load(folder(pictures))
+    (tmp_path / "outer" / "inner").mkdir(parents=True)
+    for part, name in zip(("train", "test"), names, strict=True):
+        (pictures / part).rename(tmp_path / "outer" / "inner" / name)
+    dataset = load(folder(tmp_path / "outer"))
+    assert dataset.train.sha256 == expected.train.sha256
+    assert dataset.test.sha256 == expected.test.sha256
+
+
+def test_a_test_part_may_lack_a_class(pictures):
+    expected = load(folder(pictures)).test
+    for path in (pictures / "test" / "7").iterdir():
+        path.unlink()
+    (pictures / "test" / "7").rmdir()
+    test = load(folder(pictures)).test
+    assert test.labels.tolist() == expected.labels[expected.labels != 7].tolist()
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "tiff", "webp", "gif", "pgm", "jfif", "BMP"])
+def test_the_formats_of_predict_are_read(digits, tmp_path, suffix):
+    save_digits(tmp_path / "train", digits.train, 60, suffix)
+    save_digits(tmp_path / "test", digits.test, 60, suffix)
+    dataset = load(folder(tmp_path))
+    by_class = np.argsort(digits.train.labels[:60], kind="stable")
+    difference = dataset.train.images.astype(int) - digits.train.images[by_class]
+    assert abs(difference).max() < (60 if suffix in ("webp", "jfif") else 1)
+
+
+def test_what_is_left_out_is_counted_by_kind_and_refused_if_strict(pictures, caplog):
+    caplog.set_level("INFO")
+    (pictures / "train" / "3" / "notes.txt").touch()
+    (pictures / "train" / "4" / "more.txt").touch()
+    next((pictures / "train" / "5").iterdir()).rename(pictures / "train" / "stray.png")
+    load(folder(pictures))
+    assert "no pictures in a class: 2 .txt, 1 beside the classes" in caplog.text
+    with pytest.raises(UserError, match=r"2 \.txt, 1 beside .*dataset.strict=false"):
+        load(folder(pictures, strict=True))
 
 
 def test_without_pictures_or_with_one_class_or_one_picture_there_is_nothing_to_learn(tmp_path):

@@ -14,6 +14,7 @@ from mnist_exp.errors import UserError
 from mnist_exp.handwriting import (
     image_to_mnist,
     ink_box,
+    looks_like_mnist,
     photo_to_ink,
     read_image,
     split_digits,
@@ -172,3 +173,25 @@ def test_ink_on_nothing_is_seen_whatever_its_colour(ink):
     inked = photo_to_ink(picture) > 127
     assert np.mean(inked == (np.asarray(alpha) > 127)) > 0.98
     assert inked.any()
+
+
+@pytest.mark.parametrize("top", [1.0, 4095, 65535])
+def test_the_lightest_value_may_be_that_of_any_depth(digits, top):
+    canvas = 1 - np.asarray(place(digits.test.images[0], 140, 5, np.random.default_rng(0))) / 255
+    deep = Image.fromarray((canvas * top).astype(np.float32 if top == 1 else np.uint16))
+    plain = Image.fromarray((canvas * 255).astype(np.uint8))
+    difference = np.subtract(image_to_mnist(deep), image_to_mnist(plain), dtype=float)
+    assert np.abs(difference).mean() < 1
+
+
+def test_a_lab_picture_is_read(digits):
+    canvas = inverted(place(digits.test.images[0], 140, 5, np.random.default_rng(0)))
+    lab = Image.merge("LAB", [canvas, *[Image.new("L", canvas.size, 128)] * 2])
+    np.testing.assert_array_equal(photo_to_ink(lab), photo_to_ink(canvas))
+
+
+def test_only_what_mnist_could_have_made_looks_like_it(digits):
+    image = digits.test.images[0]
+    assert looks_like_mnist(image)
+    others = [np.roll(image, 4, 1), image // 2, np.maximum(image, 30), 0 * image, image[::2, ::2]]
+    assert not any(map(looks_like_mnist, others))

@@ -79,7 +79,7 @@ def test_what_cannot_be_is_refused_in_one_message(tmp_path, words, hidden, messa
         f"util.find_spec = lambda name, *rest: None if name == {hidden!r} else find(name, *rest); "
         "runpy.run_module('mnist_exp.train', run_name='__main__')"
     )
-    done = train(tmp_path, *QUICK, "seed=0,1", "model.n_estimators=5", *words, code=code)
+    done = train(tmp_path, *QUICK, "model.max_depth=3,4", "model.n_estimators=5", *words, code=code)
     assert (done.returncode, done.stdout) == (1, "")
     assert message in done.stderr
     assert "Traceback" not in done.stderr

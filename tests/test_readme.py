@@ -108,7 +108,7 @@ def test_the_map_names_every_room_and_every_file_beside_them():
     paths = [path for path in (ROOT / "mnist_exp").iterdir() if not path.name.startswith("_")]
     names = {f"{path.name}/" if path.is_dir() else path.name for path in paths} - {
         *("errors.py", "py.typed"),
-        *(f"{name}.py" for name in ("compare", "predict", "explore", "verify", "demo")),
+        *(f"{name}.py" for name in ("compare", "board", "predict", "explore", "verify", "demo")),
     }
     tree = re.search(r"```text\nconf/.*?```", README, re.S)[0]
     assert {name for name in names if f"  {name}" not in tree} == set()

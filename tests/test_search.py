@@ -6,8 +6,6 @@ import logging
 import os
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -32,38 +30,9 @@ from mnist_exp.data import load
 from mnist_exp.runs import Run, find_runs
 from mnist_exp.trial import join_folds, split_folds
 
-ROOT = Path(__file__).parents[1]
 DIGITS = ["dataset=digits", "n_jobs=1", "hydra.sweep.dir=sweep"]
 SMALL = [*DIGITS, "dataset.train_size=100", "dataset.test_size=50"]
 FOREST = [*DIGITS, "model=rf", "dataset.train_size=300", "model.n_estimators=interval(5,15)"]
-
-
-@pytest.fixture
-def start(tmp_path, monkeypatch, popen):
-    """Start `mnist_exp.train` in an empty folder, with an empty cache."""
-    monkeypatch.setenv("MNIST_EXP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    home = tmp_path / "home"
-    home.mkdir()
-
-    def command(*words, warnings="error"):
-        line = [sys.executable, "-W", warnings, "-m", "mnist_exp.train", *words]
-        return popen(line, cwd=home)
-
-    command.home = home
-    return command
-
-
-@pytest.fixture
-def finish(start):
-    def run(*words, **options):
-        process = start(*words, **options)
-        stdout, stderr = process.communicate(timeout=180)
-        return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
-
-    run.home = start.home
-    return run
 
 
 @pytest.fixture
@@ -95,7 +64,8 @@ def rows(folder):
 
 def test_a_search_over_models_leaves_light_trials_the_winner_and_a_report(finish):
     small = ["dataset.train_size=400", "dataset.test_size=100"]
-    done = finish(*DIGITS, *small, "model=sgd,knn", "search=tpe", "search.n_trials=5")
+    words = [*DIGITS, *small, "model=sgd,knn", "search=tpe", "search.n_trials=5"]
+    done = finish(*words, fork=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "sweep\n"
     sweep = finish.home / "sweep"

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mnist_exp.data._dataset import Images
 from mnist_exp.process import write_atomic
 
 log = logging.getLogger(__name__)
 
-_FORMAT = "1"  # change it when the same source shall decode to something else
+_FORMAT = "2"  # change it when the same source shall decode to something else
 
 
 def identify(path: str | Path, status: os.stat_result) -> str:
@@ -24,9 +24,11 @@ def identify(path: str | Path, status: os.stat_result) -> str:
 
 
 def cached_array(
-    cache_dir: str | Path | None, name: str, identity: str, build: Callable[[], Images]
-) -> Images:
-    """Return the uint8 array of that identity from the cache, read-only; build and store a new one.
+    cache_dir: str | Path | None, name: str, identity: str, build: Callable[[], NDArray[Any]]
+) -> NDArray[Any]:
+    """Return the array of that identity from the cache, read-only; build and store a new one.
+
+    It holds images (uint8) or labels (int64 or text).
 
     `build` verifies what it reads, and a hit relies on that: only the entry's header and size are
     checked, since hashing 47 MB of pixels would cost more than all the rest of a load. Bits that
@@ -48,10 +50,11 @@ def cached_array(
     return array
 
 
-def _open(path: Path) -> Images | None:
+def _open(path: Path) -> NDArray[Any] | None:
     try:
-        array: np.memmap[Any, np.dtype[np.uint8]] = np.load(path, mmap_mode="r")
-        if array.dtype == np.uint8 and array.offset + array.nbytes == path.stat().st_size:
+        array: np.memmap[Any, Any] = np.load(path, mmap_mode="r")
+        known = array.dtype in (np.uint8, np.int64) or array.dtype.kind == "U"
+        if known and array.offset + array.nbytes == path.stat().st_size:
             return array
         reason = "not of the right type and size"
     except FileNotFoundError:
@@ -62,7 +65,7 @@ def _open(path: Path) -> Images | None:
     return None
 
 
-def _save(path: Path, array: Images) -> None:
+def _save(path: Path, array: NDArray[Any]) -> None:
     with path.open("wb") as file:
         # As np.save does, whose tofile() would not say that the disk is full.
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))

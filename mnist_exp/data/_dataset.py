@@ -1,9 +1,11 @@
 """What the rest of the program knows of data: images, labels, and their rows in the source."""
 
+import functools
 import hashlib
+import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_exp.errors import UserError
+
+log = logging.getLogger(__name__)
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -47,7 +51,7 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    @cached_property
+    @functools.cached_property
     def sha256(self) -> str:
         """Hex digest of the images' bytes, then the labels' as little-endian int64."""
         digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
@@ -98,6 +102,8 @@ class Source:
         "test", and decodes nothing else. The seed matters where there is no test part of its own.
     classes : callable
         `classes()` returns their names, and reads no test part either.
+    doubtful : bool
+        Whether these are somebody's own data, of which `doubts` may have something to say.
 
     Examples
     --------
@@ -112,13 +118,31 @@ class Source:
     name: str
     part: Callable[[Part, int], tuple[Images, Labels]]
     classes: Callable[[], tuple[str, ...]]
+    doubtful: bool = False
+
+
+@functools.cache
+def log_once(message: str) -> None:
+    """Log a line that several parts of one dataset would repeat."""
+    log.info(message)
+
+
+def given_path(path: str | Path | None, dataset: str) -> Path:
+    """Return the file or folder that `dataset.path` names, absolute; UserError if it names none."""
+    if path is None:
+        raise UserError(f"dataset={dataset} needs dataset.path=FOLDER")
+    given = Path(os.path.expanduser(str(path))).absolute()  # noqa: PTH111  (~x may be no user)
+    if not given.exists():
+        raise UserError(f"dataset.path={path}: there is no such folder or file")
+    return given
 
 
 def given_folder(path: str | Path | None, dataset: str) -> Path:
     """Return the folder that `dataset.path` names; UserError if it names none."""
-    if path is None:
-        raise UserError(f"dataset={dataset} needs dataset.path=FOLDER")
-    folder = Path(path).expanduser()
+    folder = given_path(path, dataset)
     if not folder.is_dir():
-        raise UserError(f"dataset.path={path}: there is no such folder")
+        raise UserError(
+            f"dataset.path={path} is a file, and dataset={dataset} reads a folder: "
+            "dataset=file reads .csv, .npz, .parquet, .mat and .npy"
+        )
     return folder

@@ -4,16 +4,18 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
-from mnist_exp.data._dataset import Images, Labels, Part, Source
-from mnist_exp.data._download import DownloadError, Mirrors
-from mnist_exp.data._idx import FILES, Digest, IdxFiles, parse_idx
+from mnist_exp.data._arrays import turned
+from mnist_exp.data._dataset import Images, Labels, Part, Source, given_folder
+from mnist_exp.data._download import DownloadError, Limits, Mirrors
+from mnist_exp.data._idx import FILES, ROLES, Digest, parse_idx, read_idx, spellings
 from mnist_exp.data._splits import part_rows
 from mnist_exp.errors import UserError
 from mnist_exp.handwriting import to_mnist
@@ -23,6 +25,16 @@ log = logging.getLogger(__name__)
 
 MIRRORS_VARIABLE = "MNIST_EXP_MIRRORS"
 ABANDONED_S = 3600  # no download lasts that long
+ARCHIVE_LIMITS = Limits(total_s=3600, max_bytes=2**30)  # EMNIST's has 562 MB
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A zip that holds the files, where they are not published one by one."""
+
+    name: str
+    digest: Digest
+    member: str  # how a file is called in it, but for its name
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,10 @@ class Published:
     classes: tuple[str, ...]
     mirrors: tuple[str, ...]
     digests: Mapping[str, Digest]
+    files: Mapping[Part, tuple[str, str]] = field(default_factory=lambda: FILES)
+    archive: Archive | None = None
+    first_label: int = 0
+    transposed: bool = False
 
 
 # sha256 of the content, since mirrors compress differently.
@@ -94,6 +110,92 @@ FASHION_MNIST = Published(
         ),
     },
 )
+
+
+# sha256 of the .gz from tensorflow-datasets (url_checksums/kmnist.txt); torchvision's mnist.py has
+# the same address and the md5 of the same files.
+KMNIST = Published(
+    "kmnist",
+    ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+    ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
+    {
+        "train-images-idx3-ubyte": Digest(
+            "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4", of_gz=True
+        ),
+        "train-labels-idx1-ubyte": Digest(
+            "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17", of_gz=True
+        ),
+        "t10k-images-idx3-ubyte": Digest(
+            "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5", of_gz=True
+        ),
+        "t10k-labels-idx1-ubyte": Digest(
+            "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c", of_gz=True
+        ),
+    },
+)
+# Addresses and md5 of the .gz from torchvision's mnist.py; the layout of the labels (eight columns,
+# the digit first) and of the test part from the README of facebookresearch/qmnist.
+QMNIST = Published(
+    "qmnist",
+    tuple("0123456789"),
+    ("https://raw.githubusercontent.com/facebookresearch/qmnist/master/",),
+    {
+        "qmnist-train-images-idx3-ubyte": Digest("ed72d4157d28c017586c42bc6afe6370", of_gz=True),
+        "qmnist-train-labels-idx2-int": Digest("0058f8dd561b90ffdd0f734c6a30e5e4", of_gz=True),
+        "qmnist-test-images-idx3-ubyte": Digest("1394631089c404de565df7b7aeaf9412", of_gz=True),
+        "qmnist-test-labels-idx2-int": Digest("5b5b05890a5e13444e108efe57b788aa", of_gz=True),
+    },
+    {
+        "train": ("qmnist-train-images-idx3-ubyte", "qmnist-train-labels-idx2-int"),
+        "test": ("qmnist-test-images-idx3-ubyte", "qmnist-test-labels-idx2-int"),
+    },
+)
+_QMNIST_PARTS = {
+    "test": slice(None),
+    "test10k": slice(10_000),  # MNIST's own test images, rebuilt
+    "test50k": slice(10_000, None),  # those that MNIST never published
+}
+_MERGED = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt"  # c, i ... look like C, I ...
+# The classes as in the mapping files of the dataset (Cohen, Afshar, Tapson and van Schaik 2017).
+EMNIST_CLASSES = {
+    "digits": "0123456789",
+    "mnist": "0123456789",
+    "letters": "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    "balanced": _MERGED,
+    "bymerge": _MERGED,
+    "byclass": "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
+}
+# The address from torchvision's mnist.py and its documentation, the sha256 of the zip (561,753,746
+# bytes) from tensorflow-datasets (url_checksums/emnist.txt).
+_EMNIST_MIRRORS = (
+    "https://biometrics.nist.gov/cs_links/EMNIST/",
+    "https://www.itl.nist.gov/iaui/vip/cs_links/EMNIST/",
+)
+_EMNIST_ZIP = Archive(
+    "gzip.zip",
+    Digest("fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e"),
+    "gzip/{}",
+)
+
+
+def emnist_files(split: str) -> Published:
+    """Describe one of EMNIST's six datasets; UserError for any other name."""
+    if split not in EMNIST_CLASSES:
+        raise UserError(f"dataset.split={split}: must be one of {', '.join(EMNIST_CLASSES)}")
+    start = f"emnist-{split}"
+    return Published(
+        "emnist",
+        tuple(EMNIST_CLASSES[split]),
+        _EMNIST_MIRRORS,
+        {},
+        {
+            "train": (f"{start}-train-images-idx3-ubyte", f"{start}-train-labels-idx1-ubyte"),
+            "test": (f"{start}-test-images-idx3-ubyte", f"{start}-test-labels-idx1-ubyte"),
+        },
+        _EMNIST_ZIP,
+        first_label=int(split == "letters"),
+        transposed=True,
+    )
 
 
 def digits(
@@ -189,13 +291,132 @@ def fashion_mnist(
     return published(FASHION_MNIST, data_dir, cache_dir, name)
 
 
+def kmnist(
+    data_dir: str | Path,
+    cache_dir: str | Path | None = None,
+    path: str | Path | None = None,
+    name: str = "kmnist",
+) -> Source:
+    """Give Kuzushiji-MNIST (Clanuwat and others 2018): ten letters of old Japanese print.
+
+    Parameters
+    ----------
+    data_dir : str or Path
+        The files lie in its folder `kmnist`; what is missing is downloaded on loading.
+    cache_dir : str or Path, optional
+        Where decoded images are kept.
+    path : str or Path, optional
+        Another folder with the files; nothing is downloaded into it.
+    name : str
+        What the dataset is called.
+
+    Returns
+    -------
+    Source
+        For `load`.
+
+    Examples
+    --------
+    >>> kmnist("data").classes()[:3]
+    ('o', 'ki', 'su')
+    """
+    return published(KMNIST, data_dir, cache_dir, name, path)
+
+
+def qmnist(
+    data_dir: str | Path,
+    cache_dir: str | Path | None = None,
+    path: str | Path | None = None,
+    part: str = "test",
+    name: str = "qmnist",
+) -> Source:
+    """Give QMNIST (Yadav and Bottou 2019): MNIST rebuilt, with the 50,000 lost test digits.
+
+    Parameters
+    ----------
+    data_dir : str or Path
+        The files lie in its folder `qmnist`; what is missing is downloaded on loading.
+    cache_dir : str or Path, optional
+        Where decoded images are kept.
+    path : str or Path, optional
+        Another folder with the files; nothing is downloaded into it.
+    part : str
+        Which test digits: `test` for all 60,000, `test10k` for those that MNIST has, `test50k` for
+        those that nobody has tuned to.
+    name : str
+        What the dataset is called.
+
+    Returns
+    -------
+    Source
+        For `load`.
+
+    Examples
+    --------
+    >>> qmnist("data", part="test50k").name
+    'qmnist'
+    """
+    if part not in _QMNIST_PARTS:
+        raise UserError(f"dataset.part={part}: must be one of {', '.join(_QMNIST_PARTS)}")
+    source = published(QMNIST, data_dir, cache_dir, name, path)
+
+    def chosen(which: Part, split_seed: int) -> tuple[Images, Labels]:
+        images, labels = source.part(which, split_seed)
+        rows = _QMNIST_PARTS[part] if which == "test" else slice(None)
+        return images[rows], labels[rows]
+
+    return Source(name, chosen, source.classes)
+
+
+def emnist(
+    data_dir: str | Path,
+    cache_dir: str | Path | None = None,
+    path: str | Path | None = None,
+    split: str = "digits",
+    name: str = "emnist",
+) -> Source:
+    """Give EMNIST (Cohen and others 2017), turned upright, with its letters as class names.
+
+    Parameters
+    ----------
+    data_dir : str or Path
+        The files, or the published gzip.zip, lie in its folder `emnist`; the zip (562 MB) is
+        downloaded on loading if neither is there.
+    cache_dir : str or Path, optional
+        Where decoded images are kept.
+    path : str or Path, optional
+        Another folder with the files; nothing is downloaded into it.
+    split : str
+        `digits`, `mnist`, `letters`, `balanced`, `bymerge` or `byclass`.
+    name : str
+        What the dataset is called.
+
+    Returns
+    -------
+    Source
+        For `load`.
+
+    Examples
+    --------
+    >>> "".join(emnist("data", split="letters").classes()[:5])
+    'ABCDE'
+    """
+    return published(emnist_files(split), data_dir, cache_dir, name, path)
+
+
 def published(
-    files: Published, data_dir: str | Path, cache_dir: str | Path | None, name: str
+    files: Published,
+    data_dir: str | Path,
+    cache_dir: str | Path | None,
+    name: str,
+    path: str | Path | None = None,
 ) -> Source:
     """Return a source of published files; MNIST_EXP_MIRRORS may hold other base addresses."""
-    mirrors = Mirrors(os.environ.get(MIRRORS_VARIABLE, "").split() or files.mirrors)
-    folder = Path(data_dir).expanduser() / files.name
-    downloaded = _DownloadedFiles(folder, cache_dir, files.digests, mirrors)
+    addresses = os.environ.get(MIRRORS_VARIABLE, "").split() or files.mirrors
+    limits = ARCHIVE_LIMITS if files.archive else Limits()
+    mirrors = Mirrors(addresses if path is None else (), limits)
+    folder = Path(data_dir).expanduser() / files.name if path is None else given_folder(path, name)
+    downloaded = _DownloadedFiles(files, folder, cache_dir, mirrors, path is not None)
     return Source(name, downloaded.part, lambda: files.classes)
 
 
@@ -228,45 +449,85 @@ def auto(**parameters: object) -> Source:
 
 
 @dataclass(frozen=True)
-class _DownloadedFiles(IdxFiles):
+class _DownloadedFiles:
     """IDX files that are verified, and downloaded where they are missing or damaged."""
 
-    digests: Mapping[str, Digest]
+    files: Published
+    folder: Path
+    cache_dir: str | Path | None
     mirrors: Mirrors
+    given: bool  # by the user, so that only the structure is verified, and nothing downloaded
 
-    def array(self, name: str, dimensions: int) -> Images:
+    def part(self, which: Part, split_seed: int) -> tuple[Images, Labels]:
+        """Read one part."""
+        images, labels = (
+            self._array(name, role)
+            for name, role in zip(self.files.files[which], ROLES, strict=True)
+        )
+        if len(images) != len(labels):
+            raise UserError(f"{self.folder}: {len(images)} images, but {len(labels)} labels")
+        if self.files.transposed:
+            images = turned(images)
+        return images, labels - self.files.first_label if self.files.first_label else labels
+
+    def _array(self, name: str, role: str) -> Any:
         """Return the values of the first valid file, or of a new one."""
+        digest = None if self.given else self.files.digests.get(name)
         damage = []
-        for path in self.paths(name):
+        for path in spellings(self.folder, name):
             try:
-                return self.read(path, dimensions, self.digests[name])
+                return read_idx(path, role, self.cache_dir, digest)
             except UserError as error:
                 damage.append(str(error))
-        return self._download(name, dimensions, "\n".join(damage))
+        if self.given:
+            raise UserError("\n".join(damage) or f"{self.folder}: {name}.gz is missing")
+        path = self._download(f"{name}.gz", role, digest, "\n".join(damage))
+        return read_idx(path, role, self.cache_dir, digest)
 
-    def _download(self, name: str, dimensions: int, damage: str) -> Images:
-        """Replace or add `name.gz`; what is there stays until the new content is verified."""
-        path, digest = self.folder / f"{name}.gz", self.digests[name]
+    def _download(self, name: str, role: str, digest: Digest | None, damage: str) -> Path:
+        """Replace or add a file; what is there stays until the new content is verified."""
+        path, archive = self.folder / name, self.files.archive
         if damage:
             log.warning("%s; it is downloaded again", damage)
         try:
             _check_writable(self.folder)
-            content = self.mirrors.fetch(path.name, lambda raw: parse_idx(raw, dimensions, digest))
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for abandoned in path.parent.glob(f".{path.name}.*.tmp"):  # by a killed process
-                if time.time() - abandoned.stat().st_mtime > ABANDONED_S:
-                    abandoned.unlink(missing_ok=True)
-            write_atomic(path, lambda temporary: temporary.write_bytes(content))
+            if archive:
+                self._fetch(archive.name, archive.digest.check)
+                content = _member(self.folder / archive.name, archive.member.format(name))
+                write_atomic(path, lambda temporary: temporary.write_bytes(content))
+            else:
+                self._fetch(name, lambda raw: parse_idx(raw, role, digest), replace=True)
         except (DownloadError, OSError) as error:
             reasons = f"  {self.folder}: {error.strerror}" if isinstance(error, OSError) else error
             # dataset=auto goes on without missing files, but not without damaged ones.
             kind = UserError if damage else DownloadError
+            needed = archive.name if archive else "the four files"
             raise kind(
                 f"{damage or f'{path} is missing'} and cannot be downloaded:\n{reasons}\n"
-                f"Put the four files into {self.folder}, or choose dataset=digits."
+                f"Put {needed} into {self.folder}, or choose dataset=digits."
             ) from error
+        return path
+
+    def _fetch(self, name: str, check: Callable[[bytes], object], replace: bool = False) -> None:
+        """Download one file into the folder, unless it is there and need not be replaced."""
+        path = self.folder / name
+        if path.is_file() and not replace:
+            return
+        content = self.mirrors.fetch(name, check)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for abandoned in path.parent.glob(f".{name}.*.tmp"):  # by a killed process
+            if time.time() - abandoned.stat().st_mtime > ABANDONED_S:
+                abandoned.unlink(missing_ok=True)
+        write_atomic(path, lambda temporary: temporary.write_bytes(content))
         log.info("downloaded %s", path)
-        return self.read(path, dimensions, digest)
+
+
+def _member(archive: Path, name: str) -> bytes:
+    try:
+        with ZipFile(archive) as opened:
+            return opened.read(name)
+    except (BadZipFile, KeyError) as error:
+        raise UserError(f"{archive}: no {name} in it, or damaged; remove it ({error})") from error
 
 
 def _check_writable(folder: Path) -> None:

@@ -7,6 +7,7 @@ from mnist_exp.handwriting._normalize import (
     as_prepared,
     drawn_to_mnist,
     image_to_mnist,
+    looks_like_mnist,
     resized,
     to_mnist,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "drawn_to_mnist",
     "image_to_mnist",
     "ink_box",
+    "looks_like_mnist",
     "non_digits",
     "open_picture",
     "photo_to_ink",

@@ -16,6 +16,7 @@ Ink = NDArray[np.uint8]
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # EPS would start Ghostscript
 MAX_PIXELS = 64_000_000  # that are decoded; a small file can unpack to gigabytes
 WORKING_SIDE = 400  # px; a larger picture says no more about a digit and takes 100 times as long
+DEPTHS = 1, 255, 4095, 65535  # the lightest value of floats, and of 8, 12 and 16 bits
 MIN_CONTRAST = 24  # of 255: paper texture and JPEG noise stay below, the faintest pencil above
 
 
@@ -194,8 +195,13 @@ def grey_values(image: Image.Image) -> NDArray[np.float32]:
     Transparent pictures lie on white, or on black if all their ink is light (drawn in dark mode).
     """
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16 bits
-        grey = Image.fromarray((np.asarray(image) / 257).astype(np.float32))
+    if image.mode[0] in "IF":  # 12 or 16 bits, or floating point
+        values = np.nan_to_num(np.asarray(image, np.float32))
+        values -= min(0, values.min())
+        top = next((top for top in DEPTHS if values.max() <= top), values.max())
+        grey = Image.fromarray(values * np.float32(255 / top))
+    elif image.mode == "LAB":
+        grey = image.getchannel(0)
     elif image.has_transparency_data:
         ink = image.convert("RGBA")
         alpha = np.asarray(ink.getchannel("A"), np.float32)

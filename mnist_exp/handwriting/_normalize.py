@@ -21,6 +21,8 @@ SIDE = 28
 BOX = 20
 CENTRE = 14.0
 
+GROUND = 0.63  # the least share of an image that is black
+
 STROKE = 2.95  # px of a stroke's width at MNIST's size: the median of the training images
 USUAL = (0.75, 1.4)  # times that width; thinner and thicker strokes are brought to it
 FINE = 4  # working pixels per MNIST pixel when a stroke's width is measured and changed
@@ -80,6 +82,34 @@ def as_prepared(image: Image.Image) -> Ink | None:
         return None
     grey = grey_values(image)
     return np.rint(grey).astype(np.uint8) if np.median(border(grey)) < 128 else None
+
+
+def looks_like_mnist(image: Ink) -> bool:
+    """Tell whether a picture is of MNIST's size, place and peak, as all but 1 in 1,000 of it are.
+
+    Parameters
+    ----------
+    image : array of shape (28, 28), uint8
+        White ink on black.
+
+    Returns
+    -------
+    bool
+        Whether the ink is 20 px long, centred, of full strength and on black.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ink = np.zeros((28, 28), np.uint8)
+    >>> ink[8:14, 3:6] = 255
+    >>> looks_like_mnist(ink), looks_like_mnist(to_mnist(ink))
+    (False, True)
+    """
+    longest = max(image[ink_box(image)].shape)
+    if longest not in (BOX - 1, BOX) or image.max() < 254 or (image == 0).mean() < GROUND:
+        return False
+    place = np.array(scipy.ndimage.center_of_mass(image))
+    return bool(abs(place - CENTRE).max() < 0.52)
 
 
 def to_mnist(ink: NDArray[np.uint8] | NDArray[np.floating]) -> Ink:

@@ -22,6 +22,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import gen_batches
 
 from mnist_exp.errors import UserError
+from mnist_exp.models._fast_forest import Coded, coded, grow, grows_faster
 
 OnStage = Callable[[int, float], None]
 TREES = 10  # a stage of a forest, as an epoch is one of a network
@@ -62,11 +63,11 @@ def check_parameters(estimator: BaseEstimator, group: str) -> None:
 
 def fit(
     estimator: Any,
-    X: NDArray[np.floating],
+    X: NDArray[np.floating] | Coded,
     y: NDArray[np.int64],
     advance: Callable[[float], None],
     on_stage: OnStage | None = None,
-) -> None:
+) -> str:
     """Fit in place, in stages where the estimator can be grown.
 
     A forest grown by warm start is, tree for tree, the forest fitted at once: each tree has a seed
@@ -78,24 +79,36 @@ def fit(
     estimator
         A classifier.
     X, y
-        Features (n, d) and labels (n,).
+        Features (n, d) and labels (n,). Coded ones are for forests that `grows_faster` accepts.
     advance
         Called with the share that is done (0..1).
     on_stage
         Called with the number of stages done (1, 2, 4, 8 ...: epochs, or tens of trees) and their
         share; may raise to end the fit.
 
+    Returns
+    -------
+    str
+        Who grew or fitted it: "scikit-learn", or "numba" for the same forest grown faster.
+
     Examples
     --------
     >>> from sklearn.ensemble import RandomForestClassifier
     >>> forest = RandomForestClassifier(30, random_state=0)
     >>> X, y = np.eye(20, dtype=np.float32), np.arange(20) % 2
-    >>> fit(forest, X, y, advance=lambda share: None, on_stage=lambda n, share: print(n, share))
-    1 0.3333333333333333
-    2 0.6666666666666666
+    >>> stages = []
+    >>> _ = fit(forest, X, y, lambda share: None, lambda n, share: stages.append((n, share)))
+    >>> stages
+    [(1, 0.3333333333333333), (2, 0.6666666666666666)]
     >>> len(forest.estimators_)
     30
     """
+    if grows_faster(estimator, len(np.unique(y))):
+        matrix = X if isinstance(X, Coded) else coded(X)
+        if matrix is not None:
+            _grow_faster(estimator, matrix, y, advance, on_stage)
+            return "numba"
+    assert not isinstance(X, Coded)  # noqa: S101  (for such forests alone, as said above)
     if hasattr(estimator, "n_estimators") and not getattr(estimator, "warm_start", True):
         _grow(estimator, X, y, advance, on_stage)
     elif on_stage is not None and _learns_in_epochs(estimator):
@@ -103,6 +116,24 @@ def fit(
     else:
         with warnings.catch_warnings():
             estimator.fit(X, y)
+    return "scikit-learn"
+
+
+def _grow_faster(
+    forest: Any,
+    X: Coded,
+    y: NDArray[np.int64],
+    advance: Callable[[float], None],
+    on_stage: OnStage | None,
+) -> None:
+    total = forest.n_estimators
+    stages = [] if on_stage is None else [TREES * stage for stage in _doubling(total / TREES)]
+
+    def judge(n_trees: int) -> None:
+        assert on_stage is not None  # noqa: S101  (else there are no stages)
+        on_stage(n_trees // TREES, n_trees / total)
+
+    grow(forest, X, y, stages, advance, judge)
 
 
 def _grow(

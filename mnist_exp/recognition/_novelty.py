@@ -6,7 +6,7 @@ components leave out; for digits, against its distance to the nearest of some le
 (`non_digits`). The limit is read off held-out training images, redrawn with a sharp pen as visitors
 draw, so that a known share of real ones is refused. Measured on 240 letters of seven handwriting
 fonts, at 1.5 % of real digits refused: this refuses 76 %, the distance to the class alone 61 %. On
-the 115 letters, signs, scribbles and shapes of scripts/benchmark_drawing.py: 95 % and 80 %.
+the 115 letters, signs, scribbles and shapes of scripts/benchmark_reading.py: 95 % and 80 %.
 """
 
 from collections.abc import Mapping
@@ -224,6 +224,11 @@ def _redrawn(image: Ink) -> Ink:
 
 
 def _features(images: Images) -> NDArray[np.float32]:
+    """HOG of images brought to MNIST's size where they are larger: more pixels tell no more."""
+    height, width = images.shape[1:]
+    if max(height, width) > SIDE:
+        scale = SIDE / max(height, width)
+        images = resized(images, (round(height * scale) or 1, round(width * scale) or 1))
     # HOG needs 8 pixels a side.
     extract = Hog(deskew=False, n_jobs=-1) if min(images.shape[1:]) >= 8 else Pixels()
     return np.asarray(extract.fit_transform(images), np.float32)

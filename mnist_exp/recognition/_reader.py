@@ -12,17 +12,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mnist_exp import models
-from mnist_exp.config import load_recorded
+from mnist_exp.config import load_config, load_recorded
+from mnist_exp.data import Dataset, Split
 from mnist_exp.errors import UserError
 from mnist_exp.handwriting import (
     Ink,
     as_prepared,
     drawn_to_mnist,
     ink_box,
+    looks_like_mnist,
     photo_to_ink,
     resized,
     split_digits,
 )
+from mnist_exp.process import cpus
 from mnist_exp.recognition._novelty import Look, Neighbours
 from mnist_exp.runs import Run, open_run
 
@@ -137,7 +140,7 @@ class Reader:
             log.info("%s: the index of training images is built anew: %s", path, error)
         log.info("%s: the training images are indexed once", path)
         try:
-            train = load_recorded(self.run.config_path).train
+            train = self._of_known_classes(load_recorded(self.run.config_path))
         except UserError as error:
             log.warning("%s: no training images (%s); only blots and bars are refused", path, error)
             return None
@@ -147,6 +150,18 @@ class Reader:
         except OSError as error:
             log.warning("%s: the index of training images cannot be saved (%s)", path, error)
         return index
+
+    def _of_known_classes(self, data: Dataset) -> Split:
+        """The training images under the model's class numbers; classes may have come and gone."""
+        if data.classes == self.classes:
+            return data.train
+        log.warning("%s: the data's classes are others now: %s", self.run.path, data.classes)
+        numbers = [self.classes.index(c) if c in self.classes else -1 for c in data.classes]
+        labels = np.array(numbers)[data.train.labels]
+        known = labels >= 0
+        if not known.any():
+            raise UserError("none of the model's classes is among the data's")
+        return Split(data.train.images[known], labels[known], data.train.index[known])
 
     def read(self, image: Image.Image) -> Answer:
         """Read a picture, a photo or a scan.
@@ -163,7 +178,46 @@ class Reader:
             What it says, or why it is refused.
         """
         prepared = as_prepared(image)
-        return self.read_ink(photo_to_ink(image)) if prepared is None else self._judge(prepared)
+        if prepared is None or (self.strokes and not looks_like_mnist(prepared)):
+            return self.read_ink(photo_to_ink(image))
+        return self._judge(prepared)
+
+    @property
+    def rectangle(self) -> tuple[int, int] | None:
+        """Height and width of the images, unless they are squares."""
+        return None if self.shape[0] == self.shape[1] else self.shape
+
+    def read_images(self, images: Ink) -> list[Answer]:
+        """Read images like the training images, all at once.
+
+        Parameters
+        ----------
+        images : array of shape (n, h, w), uint8
+            Turned and inverted as the run's dataset says, and brought to the size that the model
+            knows. No ink is looked for in them, and none is refused.
+
+        Returns
+        -------
+        list of Answer
+            What each of them says.
+        """
+        dataset = load_config(self.run.config_path).get("dataset", {})
+        if dataset.get("transpose"):
+            images = images.swapaxes(1, 2)
+        if dataset.get("invert"):
+            images = 255 - images
+        fitted = resized(np.ascontiguousarray(images), self.shape)
+        predicted, probability, score = models.predict(self.pipeline, fitted, cpus())
+        return [
+            Answer(
+                self.classes[int(guess)],
+                None,
+                None if probability is None else self._by_class(probability[i : i + 1]),
+                None if score is None else self._by_class(score[i : i + 1]),
+                int(guess),
+            )
+            for i, guess in enumerate(predicted)
+        ]
 
     def read_ink(self, ink: Ink) -> Answer:
         """Read strokes.
@@ -178,7 +232,10 @@ class Reader:
         Answer
             What it says, or why it is refused.
         """
-        parts = split_digits(ink) if self.strokes else [ink]
+        parts = split_digits(ink)
+        if not self.strokes and len(parts) > 1:  # boots may have gaps, `digit_7` is written
+            whole = self._judge(drawn_to_mnist(ink))
+            parts = [ink] if whole.label is not None else parts
         if not 1 <= len(parts) <= MAX_DIGITS:
             return Answer(None, STRANGE if parts else BLANK)
         answers = [self._judge(drawn_to_mnist(part), in_row=len(parts) > 1) for part in parts]
@@ -186,7 +243,8 @@ class Reader:
             return answers[0]
         refused = [str(i) for i, answer in enumerate(answers, 1) if answer.label is None]
         reason = f"{STRANGE}: part {', '.join(refused)} of {len(answers)}" if refused else None
-        number = None if refused else "".join(answer.label or "" for answer in answers)
+        between = "" if self.strokes else " "
+        number = None if refused else between.join(answer.label or "" for answer in answers)
         return Answer(number, reason, digits=answers)
 
     def _judge(self, image: Ink, in_row: bool = False) -> Answer:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from mnist_exp import evaluation
-from mnist_exp.data import Dataset
+from mnist_exp.data import Dataset, doubts
 from mnist_exp.experiment import Augmentation
 from mnist_exp.process import Stages, write_bytes, write_text
 from mnist_exp.report import explore_figures as plot
@@ -45,21 +45,26 @@ def write_page(
     with threadpool_limits(n_jobs):
         with stages("augment"):  # first, because a mistake in its options is found here
             augmented = _augment(dataset, augment, seed)
-        with stages("project", "principal components"):
-            projected, projected_test = evaluation.project(
-                train.images, test.images if test else None
-            )
         with stages("describe", "counts, means, ink, pixels"):
             described = _describe(dataset, seed)
-        with stages("embed", "t-SNE"):
-            embedded = _embed(dataset, projected, seed)
-        with stages("neighbours", "classes that touch"):
-            touching = _touching(dataset, projected, seed)
-        with stages("twins", "training and test images alike"):
-            twins = _twins(dataset, projected, projected_test)
+        parts = [augmented, described]
+        # Images that are all equal, or one pixel, have no components, neighbours or twins.
+        varied = train.images[0].size > 1 and bool((train.images != train.images[0]).any())
+        if varied:
+            with stages("project", "principal components"):
+                projected, projected_test = evaluation.project(
+                    train.images, test.images if test else None
+                )
+            with stages("embed", "t-SNE"):
+                parts.append(_embed(dataset, projected, seed))
+            with stages("neighbours", "classes that touch"):
+                parts.append(_touching(dataset, projected, seed))
+            with stages("twins", "training and test images alike"):
+                parts.append(_twins(dataset, projected, projected_test))
     facts: dict[str, Any] = {"dataset": dataset, "command": command, "pictures": {}}
+    facts |= {"varied": varied, "doubts": doubts(dataset)}
     with stages("write", "pictures and page"):
-        for figures, more in (augmented, described, embedded, touching, twins):
+        for figures, more in parts:
             facts |= more
             facts["pictures"] |= {name: png(figure) for name, figure in figures.items()}
         for name, picture in facts["pictures"].items():
@@ -87,7 +92,7 @@ def _describe(dataset: Dataset, seed: int) -> Part:
         "ink": plot.ink_figure(
             {"stroke width, pixels": width, "mean grey": ink}, train.labels, classes
         ),
-        "pixels": plot.inked_figure(share),
+        **({"pixels": plot.inked_figure(share)} if share.any() else {}),
     }, {
         "counts": counts,
         "most": int(counts["train"].argmax()),

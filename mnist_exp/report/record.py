@@ -51,7 +51,7 @@ def record(
 
     `started` is a perf_counter value; reads of a test set are counted in the tree `outputs`.
     """
-    environment = _environment(dataset, seeds)
+    environment = {**_environment(dataset, seeds), "fitted_by": outcome.fitted_by}
     metrics = {**outcome.metrics, "time": _times(outcome, seconds)}
     page: dict[str, Any] = {}
     with ThreadPoolExecutor(1) as pool:  # deflating the model leaves the interpreter to figures
@@ -171,7 +171,9 @@ def show_summary(run: Run, dataset: Dataset, outcome: Outcome, metrics: dict[str
         table.add_row("most frequent confusions", ", ".join(confusions) or "none")
     times = metrics["time"]
     for name, value in {
-        "load, augment, fit": "{load_s:.1f} + {augment_s:.1f} + {fit_s:.1f} s".format_map(times),
+        "load, augment, fit": "{load_s:.1f} + {augment_s:.1f} + {fit_s:.1f} s, by {by}".format(
+            by=outcome.fitted_by, **times
+        ),
         "predict": f"{times['predict_us_per_image']:.0f} µs an image",
         "model": f"{metrics['model']['bytes'] / 1e6:.1f} MB",
         "report": os.path.relpath(run.path / "report.html"),

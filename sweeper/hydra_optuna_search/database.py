@@ -3,13 +3,17 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.storages._heartbeat import BaseHeartbeat
-from sqlalchemy.engine import make_url
+from sqlalchemy import create_engine, func, select
+from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -17,6 +21,7 @@ from sqlalchemy.exc import (
     OperationalError,
     ProgrammingError,
 )
+from sqlalchemy.pool import NullPool
 
 from hydra_optuna_search.errors import SearchError
 from hydra_optuna_search.machine import HEARTBEAT_SECONDS, STALE_SECONDS
@@ -25,10 +30,11 @@ log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 300.0  # a restart of a server takes seconds, its move to another machine minutes
 RETRY_SECONDS = 1.0
+LOCK = 7_640_105  # the key of the advisory lock, one for all studies of a database
 CLASHES = 10  # of processes that find an empty database together
 
 
-def open_database(address: str, patient: bool) -> BaseStorage:
+def open_database(address: str, patient: bool, lock: AbstractContextManager[Any]) -> BaseStorage:
     """Open a database, trying for minutes if `patient`; raises what its driver raises."""
     if address.partition("://")[::2] in (("sqlite", ""), ("sqlite", "/"), ("sqlite", "/:memory:")):
         raise SearchError(
@@ -38,7 +44,8 @@ def open_database(address: str, patient: bool) -> BaseStorage:
     began, clashes = time.monotonic(), 0
     while True:
         try:
-            return PatientStorage(get_storage(_connect(address)), address)
+            with lock:  # the first makes the tables
+                return PatientStorage(get_storage(_connect(address)), address)
         except OperationalError:
             if not patient or time.monotonic() > began + PATIENCE_SECONDS:
                 raise
@@ -50,24 +57,63 @@ def open_database(address: str, patient: bool) -> BaseStorage:
 
 
 def _connect(address: str) -> BaseStorage:
-    scheme, _, rest = address.partition("://")
-    if scheme in ("postgresql", "postgres"):  # psycopg reads PGPASSWORD and .pgpass
-        if find_spec("psycopg") is None:
-            raise SearchError(
-                'storage=postgresql://... needs a driver: pip install "psycopg[binary]"'
-            )
-        address = f"postgresql+psycopg://{rest}"
     # A server that was started again has forgotten its connections.
     sqlite = address.startswith("sqlite")
     options: dict[str, Any] = (
         {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
     )
     return RDBStorage(
-        address,
+        _with_driver(address),
         engine_kwargs=options,
         heartbeat_interval=HEARTBEAT_SECONDS,
         grace_period=STALE_SECONDS,
     )
+
+
+def _with_driver(address: str) -> str:
+    scheme, _, rest = address.partition("://")
+    if scheme not in ("postgresql", "postgres"):
+        return address
+    if find_spec("psycopg") is None:  # it reads PGPASSWORD and .pgpass
+        raise SearchError('storage=postgresql://... needs a driver: pip install "psycopg[binary]"')
+    return f"postgresql+psycopg://{rest}"
+
+
+def database_lock(address: str) -> AbstractContextManager[Any] | None:
+    """A lock that all processes on one database share; None where there is no such lock."""
+    if address.startswith(("postgresql", "postgres:")):
+        return ServerLock(address)
+    file = make_url(address).database if address.startswith("sqlite:///") else None
+    # What is wrong with the address is said when it is opened.
+    if not file or file.startswith((":", "file:")) or not Path(file).absolute().parent.is_dir():
+        return None
+    return FileLock(f"{Path(file).absolute()}.search.lock")
+
+
+class ServerLock(AbstractContextManager[None]):
+    """PostgreSQL's advisory lock; the server frees it when the connection goes."""
+
+    def __init__(self, address: str) -> None:
+        self._address, self._depth, self._answered = address, 0, False
+
+    def __enter__(self) -> None:
+        if self._depth == 0:
+            # A server that never answered is a mistake; one that did is waited for.
+            self._connection = (
+                _patiently(self._address, self._take) if self._answered else self._take()
+            )
+            self._answered = True
+        self._depth += 1
+
+    def _take(self) -> Connection:
+        connection = create_engine(_with_driver(self._address), poolclass=NullPool).connect()
+        connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
+        return connection
+
+    def __exit__(self, *error: object) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self._connection.close()
 
 
 def password_in(address: str) -> str | None:
@@ -121,25 +167,32 @@ class PatientStorage(_Delegating):  # type: ignore[misc]
 
     def ask(self, name: str, /, *arguments: Any, **keywords: Any) -> Any:
         """Call a method of the storage, again and again while the server does not answer."""
-        deadline = None
-        while True:
-            try:
-                return getattr(self._storage, name)(*arguments, **keywords)
-            except IntegrityError:  # an answer, not a silence
+        return _patiently(
+            self._address, lambda: getattr(self._storage, name)(*arguments, **keywords)
+        )
+
+
+def _patiently(address: str, call: Callable[[], Any]) -> Any:
+    """Call again and again while the server does not answer."""
+    deadline = None
+    while True:
+        try:
+            return call()
+        except IntegrityError:  # an answer, not a silence
+            raise
+        except UpdateFinishedTrialError:
+            if deadline is None:
                 raise
-            except UpdateFinishedTrialError:
-                if deadline is None:
-                    raise
-                return True  # the server had done it before its answer was lost
-            except (StorageInternalError, DBAPIError) as error:
-                server = without_password(self._address, self._address)
-                cause = without_password(short_cause(error), self._address)
-                if deadline is None:
-                    deadline = time.monotonic() + PATIENCE_SECONDS
-                    message = "%s does not answer (%s); trying for %.0f s"
-                    log.warning(message, server, cause, PATIENCE_SECONDS)
-                elif time.monotonic() > deadline:
-                    raise SearchError(
-                        f"storage={server} has not answered for {PATIENCE_SECONDS:.0f} s: {cause}"
-                    ) from error
-                time.sleep(RETRY_SECONDS)
+            return True  # the server had done it before its answer was lost
+        except (StorageInternalError, DBAPIError) as error:
+            server = without_password(address, address)
+            cause = without_password(short_cause(error), address)
+            if deadline is None:
+                deadline = time.monotonic() + PATIENCE_SECONDS
+                message = "%s does not answer (%s); trying for %.0f s"
+                log.warning(message, server, cause, PATIENCE_SECONDS)
+            elif time.monotonic() > deadline:
+                raise SearchError(
+                    f"storage={server} has not answered for {PATIENCE_SECONDS:.0f} s: {cause}"
+                ) from error
+            time.sleep(RETRY_SECONDS)

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-import joblib
 import psutil
 from rich.console import Console
 
@@ -95,9 +95,14 @@ def divided_cpus(n_processes: int) -> Iterator[None]:
 
     Not every Slurm binds a job to its cpus, so the number that it gives counts as well.
     """
+    if find_spec("joblib") is None:  # nothing would read it
+        yield
+        return
+    from joblib import cpu_count
+
     limit, before = "LOKY_MAX_CPU_COUNT", os.environ.get("LOKY_MAX_CPU_COUNT")
     given = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE")
-    cpus = min(joblib.cpu_count(), int(given)) if given else joblib.cpu_count()
+    cpus = min(cpu_count(), int(given)) if given else cpu_count()
     os.environ[limit] = str(max(1, cpus // n_processes))
     try:
         yield

@@ -14,7 +14,7 @@ from rich.table import Table
 from hydra_optuna_search.machine import console
 from hydra_optuna_search.settings import Settings
 from hydra_optuna_search.space import Space
-from hydra_optuna_search.trials import ERROR, LOST, TrialQueue, finished, killed
+from hydra_optuna_search.trials import ERROR, LOG, LOST, TrialQueue, finished, killed
 
 WORDS = {
     "COMPLETE": "completed",
@@ -112,6 +112,8 @@ def _line(trial: FrozenTrial, best: str) -> str:
     )
     reason = trial.user_attrs.get(ERROR) or trial.user_attrs.get(LOST)
     why = f"  {reason}" if reason else ""
+    if log := trial.user_attrs.get(LOG):
+        why += f"  (traceback: {os.path.relpath(log)})"
     return (
         f"trial {trial.number:<4} {state_word(trial):<9} {values:<9} {seconds:6.1f} s  "
         f"{best}  {params}{why}"

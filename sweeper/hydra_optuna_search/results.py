@@ -20,7 +20,7 @@ from hydra_optuna_search.settings import Settings
 from hydra_optuna_search.space import Space
 from hydra_optuna_search.study import FIRST_JUDGED
 from hydra_optuna_search.task import Application, returned_value
-from hydra_optuna_search.trials import TrialQueue
+from hydra_optuna_search.trials import TrialQueue, folder_of, heartbeat_file
 
 RESULTS, SUMMARY, BEST = "optimization_results.yaml", "summary.csv", "best"
 REFIT = "best_run"  # the study's note of who runs the winner again, with which words, to which end
@@ -35,7 +35,6 @@ def conclude(application: Application, settings: Settings, queue: TrialQueue, sp
         )
     if not any(trial.state.name == "COMPLETE" for trial in trials):
         raise SearchError(f"no trial has a value: {folder / SUMMARY} lists them")
-    _write_results(folder, queue, settings, space)
     if any(trial.state.name == "RUNNING" for trial in trials):
         _say("Trials are still running in another process, which will conclude the search.")
         return
@@ -49,10 +48,12 @@ def conclude(application: Application, settings: Settings, queue: TrialQueue, sp
     if len(settings.directions) == 1:
         best = queue.study.best_trial
         words = refit_words(best, space, settings)
-        again = shlex.join([*application.command, *_without(settings.not_repeated, words).values()])
+        repeated = list(_without(settings.not_repeated, words).values())
+        again = shlex.join([*application.command, *application.run_once(repeated)])
         if settings.refit:
             _refit(application, queue, list(words.values()), len(trials))
-        where = folder / BEST if (folder / BEST).is_dir() else folder / str(best.number)
+        again_in = Path(queue.study.user_attrs.get(REFIT, {}).get("folder", folder / BEST))
+        where = again_in if again_in.is_dir() else folder_of(best, folder)
         _say(
             f"best {settings.metrics[0]}: {best.value:.6g} (trial {best.number})",
             *(f"  {key} = {value}" for key, value in space.by_key(best.params).items()),
@@ -66,7 +67,7 @@ def conclude(application: Application, settings: Settings, queue: TrialQueue, sp
         _say(f"report: {os.path.relpath(folder / 'report.html')}")
 
 
-def write_summary(folder: Path, trials: Sequence[FrozenTrial], settings: Settings) -> None:
+def _write_summary(folder: Path, trials: Sequence[FrozenTrial], settings: Settings) -> None:
     """Write a row for each trial, in the order of their numbers."""
     keys = list(dict.fromkeys(key for trial in trials for key in trial.params))
     n_values = len(settings.directions)
@@ -76,18 +77,29 @@ def write_summary(folder: Path, trials: Sequence[FrozenTrial], settings: Setting
         values = trial.values or [""] * n_values
         seconds = round(trial.duration.total_seconds(), 3) if trial.duration else ""
         params = [trial.params.get(key, "") for key in keys]
-        rows.append([trial.number, state_word(trial), *values, seconds, *params, trial.number])
+        where = folder_of(trial, folder)
+        place = trial.number if where.parent == folder else where
+        rows.append([trial.number, state_word(trial), *values, seconds, *params, place])
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(rows)
     write_text(folder / SUMMARY, buffer.getvalue())
 
 
-def _write_results(folder: Path, queue: TrialQueue, settings: Settings, space: Space) -> None:
-    """Write the best parameters in hydra-optuna-sweeper's form."""
+def write_results(folder: Path, queue: TrialQueue, settings: Settings, space: Space) -> None:
+    """Write the table, and the best parameters so far in hydra-optuna-sweeper's form."""
+    trials = queue.trials()
+    _write_summary(folder, trials, settings)
+    if not any(trial.state.name == "COMPLETE" for trial in trials):
+        return
     results: dict[str, Any] = {"name": "optuna"}
     if len(settings.directions) == 1:
         best = queue.study.best_trial
-        results |= {"best_params": space.by_key(best.params), "best_value": best.value}
+        results |= {
+            "best_params": space.by_key(best.params),
+            "best_value": best.value,
+            "best_trial": best.number,
+            "best_folder": str(folder_of(best, folder)),
+        }
     else:
         results["solutions"] = [
             {"params": space.by_key(trial.params), "values": list(trial.values)}
@@ -118,20 +130,27 @@ def _without(left_out: Sequence[str], words: Mapping[str, str]) -> dict[str, str
 def _refit(application: Application, queue: TrialQueue, words: list[str], number: int) -> None:
     """Run the winner as an ordinary job in `best/`; what an earlier one left there makes way."""
     folder, study = application.folder / BEST, queue.study
-    heartbeat = queue.heartbeat_file(BEST)
+    heartbeat = heartbeat_file(folder)
     with queue.lock:
         record = study.user_attrs.get(REFIT)
         outcome = record and record["outcome"]
         if record and outcome is None:
             process = Process(**record["process"])
-            if not process.is_dead() and not is_stale(heartbeat):
+            elsewhere = heartbeat_file(Path(record.get("folder", folder)))
+            if not process.is_dead() and not is_stale(elsewhere):
                 return  # two processes ended their last trials together
-        if record and outcome == "completed" and record["words"] == words and folder.exists():
+        same = record and outcome == "completed" and record["words"] == words
+        if same and Path((record or {}).get("folder", folder)).exists():
             return
         if folder.exists():
             names = (folder.with_name(f"{BEST}-{i}") for i in range(1, 10**6))
             folder.rename(next(path for path in names if not path.exists()))
-        record = {"process": asdict(Process.current()), "words": words, "outcome": None}
+        record = {
+            "process": asdict(Process.current()),
+            "words": words,
+            "outcome": None,
+            "folder": str(folder),
+        }
         study.set_user_attr(REFIT, record)
     record["outcome"] = "failed"
     words = [*words, f"hydra.sweep.subdir={BEST}"]
@@ -160,7 +179,7 @@ def _say_solutions(folder: Path, queue: TrialQueue, space: Space, settings: Sett
             for name, value in zip(settings.metrics, trial.values, strict=True)
         )
         params = " ".join(f"{key}={value}" for key, value in space.by_key(trial.params).items())
-        _say(f"  {os.path.relpath(folder / str(trial.number))}: {values}  {params}")
+        _say(f"  {os.path.relpath(folder_of(trial, folder))}: {values}  {params}")
 
 
 def _say(*lines: str) -> None:

@@ -1,20 +1,23 @@
 """A search from its command line to its results: compose, open the study, run trials, sum up."""
 
 import logging
+import os
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
+from hydra.core.override_parser.types import Transformer
 from hydra.core.singleton import Singleton
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_optuna_search.errors import SearchError
 from hydra_optuna_search.machine import Process, write_text
-from hydra_optuna_search.processes import run_processes
+from hydra_optuna_search.processes import STARTING, UNGUARDED, run_processes
 from hydra_optuna_search.progress import SearchProgress, show_plan
-from hydra_optuna_search.results import conclude, write_summary
+from hydra_optuna_search.results import conclude, write_results
 from hydra_optuna_search.settings import Settings
 from hydra_optuna_search.space import Space
 from hydra_optuna_search.study import quiet
@@ -25,6 +28,15 @@ log = logging.getLogger(__name__)
 
 def search(application: Application, settings: Settings, arguments: Sequence[str]) -> None:
     """Run a search to its budget and leave its results in the sweep folder."""
+    if STARTING in os.environ:
+        raise SearchError(UNGUARDED)
+    if application.config.hydra.runtime.choices.get("hydra/sweeper") == "mnist_optuna":
+        warnings.warn(
+            "hydra/sweeper=mnist_optuna is now hydra/sweeper=optuna_search; the old name goes with "
+            "the next release",
+            FutureWarning,
+            stacklevel=2,
+        )
     _refuse_password(application.config, settings.storage)
     # Unresolved: it may hold ${hydra.job.num}.
     if "hydra.sweep.subdir=" in OmegaConf.to_yaml(application.config.hydra.overrides.hydra):
@@ -32,7 +44,10 @@ def search(application: Application, settings: Settings, arguments: Sequence[str
             "hydra.sweep.subdir: a search names its trials' folders by their numbers; "
             "set hydra.sweep.dir"
         )
-    words = [f"{key}={value}" for key, value in settings.params.items()] + list(arguments)
+    words = [
+        f"{key}={value if isinstance(value, str) else Transformer.str(value)}"
+        for key, value in settings.params.items()
+    ] + list(arguments)
     until = time.time() + settings.timeout if settings.timeout else None
     task = Task(application, settings, words, settings.n_trials or 0, until, Singleton.get_state())
     space = task.space()
@@ -71,7 +86,7 @@ def _run(task: Task, space: Space) -> None:
                 look()
                 going_on = queue.left_by_others(task.until, look)
         finally:
-            write_summary(folder, queue.trials(), settings)
+            write_results(folder, queue, settings, space)  # on Ctrl-C, the best so far
     conclude(application, settings, queue, space)
 
 
@@ -81,7 +96,7 @@ def _check(space: Space, settings: Settings) -> None:
     searched = [*space.choices]
     for choices in space.branches():
         searched += space.parameters(choices)
-    if settings.typed and not searched and not settings.custom_search_space:
+    if not searched and not settings.custom_search_space:
         example = (
             "model.max_depth=4,8"
             if settings.grid
@@ -94,6 +109,10 @@ def _check(space: Space, settings: Settings) -> None:
     if settings.kind == "GPSampler" and not find_spec("torch"):
         raise SearchError(
             "the Gaussian process needs PyTorch: pip install torch, or take another search"
+        )
+    if (settings.kind == "QMCSampler" or settings.pruner == "wilcoxon") and not find_spec("scipy"):
+        raise SearchError(
+            f"{settings.kind} and pruner={settings.pruner} need SciPy: pip install scipy"
         )
     if settings.kind == "CmaEsSampler" and len(settings.directions) > 1:
         raise SearchError(

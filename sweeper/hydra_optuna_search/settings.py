@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import cached_property
 from math import isfinite
 from typing import Any, Literal
 
@@ -14,7 +14,9 @@ from hydra_plugins.hydra_optuna_search.config import OptunaSearch
 
 DIRECTIONS = {"minimize", "maximize"}
 PRUNERS = ("none", "median", "hyperband", "wilcoxon")
+DUPLICATES = ("run", "tell")
 FUNCTIONS = ("custom_search_space", "report", "estimate")
+MIGRATION = "docs/migration.md of hydra-optuna-search"
 
 
 @dataclass
@@ -39,6 +41,7 @@ class Settings(OptunaSearch):
             for key, value in raw.items()
         }
         settings = cls(**plain)
+        settings.params = settings.params or {}
         settings.spaces = _several(settings.spaces)
         settings.directions = tuple(
             getattr(item, "name", item) for item in _several(settings.direction)
@@ -67,6 +70,13 @@ class Settings(OptunaSearch):
             f"pruner={self.pruner}: must be one of {', '.join(PRUNERS)}": (
                 self.pruner not in PRUNERS
             ),
+            f"duplicates={self.duplicates}: must be one of {', '.join(DUPLICATES)}": (
+                self.duplicates not in DUPLICATES
+            ),
+            f"sampler={self.sampler}: must have a _target_, such as "
+            "optuna.samplers.TPESampler": not self.kind,
+            f"sampler: {self.kind} is hydra-optuna-sweeper's; choose hydra/sweeper/sampler=..., "
+            f"see {MIGRATION}": "hydra_optuna_sweeper" in str(self.sampler),
             f"pruner={self.pruner}: a trial with several objectives cannot be pruned; "
             "set pruner=none": self.pruner != "none" and n_values > 1,
             f"max_failure_rate={rate}: must be from 0 to 1": not (
@@ -85,12 +95,7 @@ class Settings(OptunaSearch):
     def function(self, key: str) -> Callable[..., Any] | None:
         """The function of the application that a key names, as module.function."""
         name = getattr(self, key)
-        try:
-            return None if name is None else get_method(name)
-        except (ImportError, ValueError) as error:  # Hydra says it in several lines
-            raise SearchError(
-                f"{key}={name}: there is no such function (module.function)"
-            ) from error
+        return None if name is None else _named(key, name)
 
     @property
     def grid(self) -> bool:
@@ -100,9 +105,42 @@ class Settings(OptunaSearch):
     @property
     def kind(self) -> str:
         """The name of the sampler's class."""
-        return (
-            getattr(self.sampler.func, "__name__", "") if isinstance(self.sampler, partial) else ""
-        )
+        target = self.sampler.get("_target_") if isinstance(self.sampler, dict) else None
+        return str(target or "").rpartition(".")[2]
+
+    @cached_property
+    def sampler_class(self) -> Callable[..., Any]:
+        """What makes a sampler."""
+        return _named("sampler", self.sampler["_target_"])
+
+    @cached_property
+    def sampler_keywords(self) -> dict[str, Any]:
+        """The sampler's keywords, its parts made; null stands for Optuna's default."""
+        keywords = {
+            key: _made(value)
+            for key, value in self.sampler.items()
+            if value is not None and key not in ("_target_", "_partial_")
+        }
+        if isinstance(constraints := keywords.get("constraints_func"), str):
+            keywords["constraints_func"] = _named("constraints_func", constraints)
+        return keywords
+
+
+def _made(node: Any) -> Any:
+    """Make the objects that a configuration names by class and keywords."""
+    if isinstance(node, list):
+        return [_made(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    keywords = {key: _made(value) for key, value in node.items() if key != "_target_"}
+    return _named("_target_", node["_target_"])(**keywords) if "_target_" in node else keywords
+
+
+def _named(key: str, name: str) -> Callable[..., Any]:
+    try:
+        return get_method(name)
+    except (ImportError, ValueError) as error:  # Hydra says it in several lines
+        raise SearchError(f"{key}={name}: there is no such function (module.function)") from error
 
 
 def _several(value: Any) -> tuple[Any, ...]:

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cached_property
+from itertools import islice
+from math import ceil, isfinite
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -14,6 +17,7 @@ from hydra.core.override_parser.types import (
     RangeSweep,
     Transformer,
 )
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import (
     BaseDistribution,
@@ -26,6 +30,8 @@ from optuna.trial import Trial
 
 from hydra_optuna_search.errors import SearchError
 
+ENUMERATED = 10_000  # values of a range of floats that Hydra is asked for, one by one
+LARGEST_GRID = 10**6
 _ABSENT = object()
 
 
@@ -46,6 +52,7 @@ class Parameter:
     text: str  # the sweep, as somebody wrote it
     distribution: CategoricalDistribution | IntDistribution | FloatDistribution
     choices: Sequence[Choice] = ()
+    floats: RangeSweep | None = None  # Hydra's own numbers, where a range is not of whole ones
     branch: str = ""  # where the key has other values there than in another branch
 
     @property
@@ -67,7 +74,19 @@ class Parameter:
         for choice in self.choices:
             if type(choice.value) is type(value) and choice.value == value:
                 return f"{self.key}={choice.word}"
-        return f"{self.key}={value}"
+        return f"{self.key}={self.given(value)}"
+
+    def given(self, value: Any) -> Any:
+        """The value as a job gets it: for a range of floats the number that Hydra makes."""
+        if self.floats is None or not isinstance(self.distribution, FloatDistribution):
+            return value
+        d = self.distribution
+        position = round((value - d.low) / (d.step or 1))
+        if self.floats.step < 0:
+            position = round((d.high - value) / (d.step or 1))
+        if position < ENUMERATED:
+            return next(islice(self.floats.range(), position, None))
+        return float(Decimal(self.floats.start or 0) + position * Decimal(self.floats.step))
 
     def stored(self, element: Any) -> Any:
         """A configuration's value as Optuna stores it, or _ABSENT where it lies outside."""
@@ -81,21 +100,21 @@ class Parameter:
         return element if inside else _ABSENT
 
     def values(self) -> list[Any]:
-        """All values, for a grid; SearchError for an interval."""
-        match self.distribution:
-            case CategoricalDistribution() as d:
-                return list(d.choices)
-            case IntDistribution() as d if not d.log and "interval" not in self.text:
-                return list(range(d.low, d.high + 1, d.step))
-            case FloatDistribution() as d if d.step is not None:
-                count = round((d.high - d.low) / d.step) + 1
-                return [round(d.low + i * d.step, 12) for i in range(count)]
-            case _:
-                raise SearchError(
-                    f"{self.key}={self.text}: a grid needs values, not an interval; give some on "
-                    f"the command line, such as {self.key}=choice(...) or {self.key}=range(...), "
-                    "or take another search"
-                )
+        """All values, for a grid; SearchError for an interval, or more than a million."""
+        d = self.distribution
+        if isinstance(d, CategoricalDistribution):
+            return list(d.choices)
+        if "interval" in self.text:
+            raise SearchError(
+                f"{self.key}={self.text}: a grid needs values, not an interval; give some on "
+                f"the command line, such as {self.key}=choice(...) or {self.key}=range(...), "
+                "or take another search"
+            )
+        low, high, step = (Decimal(str(number)) for number in (d.low, d.high, d.step))
+        if (high - low) / step >= LARGEST_GRID:
+            raise SearchError(f"{self.key}={self.text}: the grid has more than a million points")
+        points = (low + i * step for i in range(int((high - low) / step) + 1))
+        return list(map(int if isinstance(d, IntDistribution) else float, points))
 
 
 def parse(
@@ -129,7 +148,9 @@ def parameter(override: Override, whole: bool = False) -> Parameter:
         if isinstance(sweep, IntervalSweep):
             return Parameter(key, text, _interval(sweep, whole))
         if isinstance(sweep, RangeSweep) and not sweep.shuffle:
-            return Parameter(key, text, _range(sweep))
+            numbers = _range(sweep)
+            floats = sweep if isinstance(numbers, FloatDistribution) else None
+            return Parameter(key, text, numbers, floats=floats)
         choices = [_choice(element) for element in override.sweep_iterator()]
         distribution = CategoricalDistribution([choice.value for choice in choices])
         return Parameter(key, text, distribution, choices)
@@ -139,6 +160,12 @@ def parameter(override: Override, whole: bool = False) -> Parameter:
 
 def _choice(element: Any) -> Choice:
     word, plain = Transformer.str(element), _plain(element)
+    try:
+        OverridesParser.create().parse_override(f"key={word}")
+    except HydraException as error:
+        raise ValueError(
+            f"Hydra cannot give {plain!r} to a job; in quotes and outside of choice() it may"
+        ) from error
     return Choice(word if isinstance(plain, list | dict) else plain, plain, word)
 
 
@@ -154,22 +181,29 @@ def _plain(element: Any) -> Any:
 
 def _range(sweep: RangeSweep) -> IntDistribution | FloatDistribution:
     """The stop is not a value of it, as in Hydra (and hydra-optuna-sweeper from 1.4 on)."""
-    if sweep.step == 0:
-        raise ValueError("the step must not be 0")
+    start, stop, step = sweep.start or 0, sweep.stop or 0, sweep.step
+    if step == 0 or not all(map(isfinite, (start, stop, step))):
+        raise ValueError("the step must not be 0, and all numbers must be finite")
     values = sweep.range()
-    numbers = values if isinstance(values, range) else [float(value) for value in values]
-    if not numbers:
+    if isinstance(values, range):
+        size = max(0, -(-(values.stop - values.start) // values.step))
+    else:
+        size = sum(1 for _ in islice(values, ENUMERATED))
+        if size == ENUMERATED:
+            size = ceil((Decimal(stop) - Decimal(start)) / Decimal(step))
+    if not size:
         raise ValueError("there is no value in it")
-    low, high = min(numbers[0], numbers[-1]), max(numbers[0], numbers[-1])
+    first = Decimal(str(start))
+    low, high = sorted((first, first + (size - 1) * Decimal(str(step))))
     if isinstance(values, range):
         return IntDistribution(int(low), int(high), step=abs(values.step))
-    return FloatDistribution(low, high, step=abs(float(sweep.step)))
+    return FloatDistribution(float(low), float(high), step=abs(step))
 
 
 def _interval(sweep: IntervalSweep, whole: bool) -> IntDistribution | FloatDistribution:
     low, high, log = sweep.start, sweep.end, "log" in sweep.tags
-    if low is None or high is None:
-        raise ValueError("both bounds are needed")
+    if low is None or high is None or not (isfinite(low) and isfinite(high)):
+        raise ValueError("both bounds are needed, and must be finite")
     if type(low) is type(high) is int or (whole and low == int(low) and high == int(high)):
         return IntDistribution(int(low), int(high), log=log)
     return FloatDistribution(low, high, log=log)
@@ -247,7 +281,11 @@ class Space:
         """A trial's parameters under the keys of the configuration."""
         parameters = self.parameters({key: params[key] for key in self.choices})
         keys = {parameter.name: key for key, parameter in parameters.items()}
-        return {keys.get(name, name): value for name, value in params.items()}
+        by_key = {keys.get(name, name): value for name, value in params.items()}
+        return {
+            key: parameters[key].given(value) if key in parameters else value
+            for key, value in by_key.items()
+        }
 
     def default(self, choices: Mapping[str, Any]) -> dict[str, Any]:
         """The composed configuration's values of the parameters, those that the space contains."""

@@ -3,12 +3,12 @@
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
 import optuna
-from filelock import BaseFileLock, FileLock
+from filelock import FileLock
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import (
     BasePruner,
@@ -23,20 +23,31 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_optuna_search.errors import SearchError
-from hydra_optuna_search.settings import Settings
+from hydra_optuna_search.settings import MIGRATION, Settings
 
 JOURNAL = "study.journal"
 DEFINITION = "definition"
 FIRST_JUDGED = 4  # stages: forests of 10 or 20 trees rank by chance, and searches lost their best
 
 
-def folder_lock(folder: Path) -> BaseFileLock:
-    """A lock that the processes of a search share; the system takes it from a process that dies."""
-    return FileLock(folder / ".search.lock")
+def search_lock(address: Any, folder: Path) -> AbstractContextManager[Any]:
+    """A lock that all processes on one storage share; one that dies loses it. It may be nested."""
+    if not isinstance(address, str):
+        return FileLock(folder / ".search.lock")
+    if "://" not in address:
+        return FileLock(f"{Path(address).absolute()}.search.lock")
+    from hydra_optuna_search.database import database_lock
+
+    return database_lock(address) or FileLock(folder / ".search.lock")
 
 
-def open_storage(address: Any, folder: Path, patient: bool = False) -> BaseStorage:
-    """Open a journal file, or whatever else Optuna understands.
+def open_storage(
+    address: Any,
+    folder: Path,
+    patient: bool = False,
+    lock: AbstractContextManager[Any] | None = None,
+) -> BaseStorage:
+    """Open a journal file, or whatever else Optuna understands; tables are made under the lock.
 
     A database that does not answer is tried again for minutes if `patient`. SearchError, any
     password blanked, if it cannot be opened.
@@ -58,7 +69,7 @@ def open_storage(address: Any, folder: Path, patient: bool = False) -> BaseStora
         from hydra_optuna_search.database import open_database
 
         with quiet():
-            return open_database(name, patient)
+            return open_database(name, patient, lock or nullcontext())
     except SearchError:
         raise
     except Exception as error:  # each driver has its own, and a file that is no journal raises any
@@ -91,6 +102,7 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=ExperimentalWarning)
         warnings.filterwarnings("ignore", message="Heartbeat of storage", category=UserWarning)
+        warnings.filterwarnings("ignore", message="`constraints_func`", category=FutureWarning)
         yield
 
 
@@ -114,11 +126,14 @@ def open_study(
     if recorded is None:
         if study.get_trials(deepcopy=False):
             raise SearchError(
-                f"the study {name} was not made by this sweeper: name another with study_name=..."
+                f"the study {name} was not made by this sweeper, so it may be another search: "
+                "name another with study_name=..., and copy the old trials with "
+                f"study.add_trials(old.trials) if they are to count ({MIGRATION})"
             )
         study.set_user_attr(DEFINITION, dict(definition))
-        with quiet():
-            study.set_metric_names(list(settings.metrics))
+        if settings.metric is not None:  # else trials_dataframe() has a column "value"
+            with quiet():
+                study.set_metric_names(list(settings.metrics))
     elif recorded != definition:
         keys = sorted({*recorded, *definition})
         differences = [

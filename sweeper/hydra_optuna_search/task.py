@@ -2,22 +2,25 @@
 
 import functools
 import math
+import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from hydra._internal.utils import get_args_parser  # the options as Hydra reads them
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from hydra.types import HydraContext, RunMode, TaskFunction
+from omegaconf import DictConfig, OmegaConf
 from optuna import TrialPruned
 from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.study import Study
@@ -27,12 +30,11 @@ from hydra_optuna_search.errors import JobLost, LaunchRefused, Pruned, SearchErr
 from hydra_optuna_search.machine import Process
 from hydra_optuna_search.pruning import Reporter, reporting
 from hydra_optuna_search.settings import Settings
-from hydra_optuna_search.space import Space
-from hydra_optuna_search.study import folder_lock, open_storage, open_study, quiet
-from hydra_optuna_search.trials import ERROR, TrialQueue, failed, finished
+from hydra_optuna_search.space import LARGEST_GRID, Space
+from hydra_optuna_search.study import open_storage, open_study, quiet, search_lock
+from hydra_optuna_search.trials import ERROR, LOG, TWIN, TrialQueue, failed, finished
 
-WHICH_CONFIG = ("--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd")
-LARGEST_GRID = 10**6
+NEEDED = ("hydra.searchpath=", "hydra/sweeper")  # to compose a configuration that sets their keys
 FEWEST = 4  # trials that a failure rate is of, at least
 
 
@@ -51,19 +53,35 @@ class Application:
 
     @property
     def which(self) -> tuple[str, ...]:
-        """The options that name the configuration, such as --config-name."""
+        """The options that name the configuration, such as --config-name, spelt in one way."""
+        given = vars(get_args_parser().parse_known_args(sys.argv[1:])[0])
+        names = ("config_path", "config_name", "config_dir")
         return tuple(
             word
-            for before, word in pairwise(("", *sys.argv[1:]))
-            if word.partition("=")[0] in WHICH_CONFIG or before in WHICH_CONFIG
+            for name in names
+            if given[name] is not None
+            for word in (f"--{name.replace('_', '-')}", given[name])
         )
 
     @property
     def command(self) -> list[str]:
         """How the application is started, with the options that name its configuration."""
-        spec = getattr(sys.modules["__main__"], "__spec__", None)
-        start = ["python", "-m", spec.name] if spec else ["python", sys.argv[0]]
+        main = sys.modules["__main__"]
+        spec = getattr(main, "__spec__", None)
+        if spec is None and not hasattr(main, "__file__"):
+            return []  # a notebook, where only the words are of use
+        module = spec and spec.name.removesuffix(".__main__")
+        start = ["python", "-m", module] if module else ["python", sys.argv[0]]
         return [*start, *self.which]
+
+    def run_once(self, words: list[str]) -> list[str]:
+        """The words of a single run: with those that its configuration needs, and no sweep."""
+        overrides = OmegaConf.to_container(self.config.hydra.overrides.hydra, resolve=False)
+        needed = [word for word in cast("list[str]", overrides) if word.startswith(NEEDED)]
+        loader, name = self.context.config_loader, self.config.hydra.job.config_name
+        composed = loader.load_configuration(name, [*needed, *words], RunMode.MULTIRUN)
+        is_sweep = composed.hydra.mode == RunMode.MULTIRUN
+        return [*needed, *words, *(["hydra.mode=RUN"] if is_sweep else [])]
 
     def compose(self, words: list[str]) -> DictConfig:
         """Compose a job's configuration."""
@@ -109,12 +127,14 @@ class Worker:
 
     def _run(self, trial: Trial) -> None:
         words = self._words(trial)
-        pruner = self.settings.pruner
-        reporter = None if pruner == "none" else Reporter(trial, paired=pruner == "wilcoxon")
-        state, values = TrialState.FAIL, None
+        state, values = TrialState.FAIL, self._values_of_twin(trial)
+        if values:
+            self.queue.study.tell(trial, values)
+            return
         try:
-            with reporting(reporter), self.queue.beating(trial):
+            with reporting(Reporter(trial, self.settings.pruner)), self.queue.beating(trial):
                 (result,) = self._launcher.launch([words], initial_job_idx=trial.number)
+            self._log_traceback(trial, result)
             state, values = TrialState.COMPLETE, self._values(result)
         except LaunchRefused:
             raise
@@ -130,6 +150,33 @@ class Worker:
         except SystemExit as error:
             trial.set_user_attr(ERROR, f"the job called sys.exit({error.code!r})")
         self.queue.study.tell(trial, values, state, skip_if_finished=True)
+
+    def _values_of_twin(self, trial: Trial) -> list[float] | None:
+        """With `duplicates=tell`, the values of an earlier trial at the same point."""
+        if self.settings.duplicates != "tell":
+            return None
+        for other in self.queue.trials():
+            if other.state == TrialState.COMPLETE and other.params == trial.params:
+                trial.set_user_attr(TWIN, other.number)
+                return list(other.values)
+        return None
+
+    def _log_traceback(self, trial: Trial, result: JobReturn) -> None:
+        """Put a defect's traceback in the trial's log; a mistake explains itself."""
+        error = result._return_value
+        if result.status != JobStatus.FAILED or isinstance(
+            error, CompactHydraException | Pruned | TrialPruned
+        ):
+            return
+        hydra = result.hydra_cfg.hydra if result.hydra_cfg else self._config.hydra
+        folder = Path(str(OmegaConf.select(hydra, "runtime.output_dir") or self.queue.folder))
+        log = folder / f"{hydra.job.name}.log"
+        named = OmegaConf.select(hydra, "job_logging.handlers.file.filename")
+        log = Path(str(named)) if named else log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as file:
+            file.writelines(traceback.format_exception(error))
+        trial.set_user_attr(LOG, str(log.absolute()))
 
     def _words(self, trial: Trial) -> list[str]:
         space = self.space
@@ -185,14 +232,15 @@ class Task:
         """Open the study, which must be the one that the space describes."""
         settings, folder = self.settings, self.application.folder
         # A worker that replaces another does not give up.
-        storage = open_storage(settings.storage, folder, patient=self.supervisor is not None)
+        patient, lock = self.supervisor is not None, search_lock(settings.storage, folder)
+        storage = open_storage(settings.storage, folder, patient, lock)
         name = settings.study_name or ("search" if settings.storage is None else folder.as_posix())
-        with folder_lock(folder):
+        with lock:
             which = self.application.which
             study = open_study(settings, storage, name, definition(space, settings, which))
             _enqueue(study, space, settings, self.n_trials)
         sampler = functools.partial(make_sampler, settings)
-        return TrialQueue(study, storage, folder, self.n_trials, sampler, self.supervisor)
+        return TrialQueue(study, storage, folder, self.n_trials, sampler, lock, self.supervisor)
 
     def worker(self, queue: TrialQueue | None = None) -> Worker:
         """Make a worker; in another process than the one that made the task, with Hydra's state."""
@@ -258,7 +306,7 @@ def _enqueue(study: Study, space: Space, settings: Settings, n_trials: int) -> N
             points = combinations(space)
             left = [point for point in points if point not in begun]
             n_wanted = max(0, n_trials - (len(points) - len(left)))
-            rng = np.random.default_rng(settings.sampler.keywords.get("seed") or 0)
+            rng = np.random.default_rng(settings.sampler_keywords.get("seed") or 0)
             for i in sorted(rng.choice(len(left), n_wanted, replace=False)):
                 study.enqueue_trial(left[i])
         elif settings.default_first and not trials:
@@ -271,13 +319,11 @@ def make_sampler(settings: Settings, begun: int) -> BaseSampler:
     One seed alone would, in every worker and after every resume, suggest the same points again. A
     quasi-random sequence is one sequence; its sampler counts in the study.
     """
-    if isinstance(settings.sampler, BaseSampler):
-        return settings.sampler
-    keywords = {key: value for key, value in settings.sampler.keywords.items() if value is not None}
+    keywords = dict(settings.sampler_keywords)
     seed = keywords.pop("seed", None)
     if settings.grid:
         return RandomSampler(seed)  # every point of a grid is queued
-    kind = settings.sampler.func
+    kind = settings.sampler_class
     if kind is TPESampler and keywords.get("multivariate") is not False:
         keywords = {"multivariate": True, "group": True, **keywords}
     if seed is not None and kind is not QMCSampler:
@@ -300,8 +346,10 @@ def check_failures(trials: Sequence[FrozenTrial], settings: Settings, n_trials: 
     bearable = settings.max_failure_rate * max(n_finished, min(n_trials, FEWEST))
     if failures and (len(failures) > bearable or len(failures) >= n_trials):
         first = failures[0]
+        log = first.user_attrs.get(LOG)
         raise SearchError(
             f"{len(failures)} of {n_finished} trials failed "
             f"(max_failure_rate={settings.max_failure_rate:g}). "
             f"The first, trial {first.number} with {first.params}: {first.user_attrs[ERROR]}"
+            + (f"; its traceback is in {os.path.relpath(log)}" if log else "")
         )

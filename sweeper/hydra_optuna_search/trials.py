@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, fail_stale_trials
@@ -16,9 +17,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from hydra_optuna_search.machine import Process, beating, is_stale, touching
-from hydra_optuna_search.study import folder_lock, quiet
+from hydra_optuna_search.study import quiet
 
 WORKER, ERROR, LOST, ATTEMPT, REPEATS = "worker", "error", "lost", "attempt", "repeats"
+FOLDER = "folder"  # of the trial, wherever the process that ran it was started
+LOG, TWIN = "log", "same_as"  # where a defect's traceback is; the trial with the same point
 ATTEMPTS = 2  # how often a trial that kills its process is tried while the search goes on
 CLAIM_SECONDS = 120  # from a trial's beginning to the note of who runs it: a server's restart
 POLL_SECONDS = 1.0
@@ -34,9 +37,19 @@ def failed(trial: FrozenTrial) -> bool:
     return trial.state.name == "FAIL" and ERROR in trial.user_attrs
 
 
+def folder_of(trial: FrozenTrial, sweep: Path) -> Path:
+    """Where a trial left its files, whichever command ran it."""
+    return Path(trial.user_attrs.get(FOLDER, sweep / str(trial.number)))
+
+
 def killed(trial: FrozenTrial) -> bool:
     """Whether the trial was killed or interrupted, so that another one repeats it."""
     return trial.state.name == "FAIL" and ERROR not in trial.user_attrs
+
+
+def heartbeat_file(run: Path) -> Path:
+    """The file that is touched while a trial, or the winner's last run, is alive."""
+    return run.parent / ".alive" / run.name
 
 
 class TrialQueue:
@@ -49,14 +62,10 @@ class TrialQueue:
         folder: Path,
         n_trials: int,
         sampler: Callable[[int], BaseSampler],
+        lock: AbstractContextManager[Any],
         supervisor: Process | None = None,
     ) -> None:
-        self.study, self.storage, self.folder, self.lock = (
-            study,
-            storage,
-            folder,
-            folder_lock(folder),
-        )
+        self.study, self.storage, self.folder, self.lock = study, storage, folder, lock
         self.n_trials, self._sampler = n_trials, sampler
         self._worker = {
             **asdict(Process.current()),
@@ -82,6 +91,7 @@ class TrialQueue:
             n_begun = sum(trial.state.name != "WAITING" for trial in trials)
             self.study.sampler = self._sampler(n_begun)
             trial = self.study.ask()
+            trial.set_user_attr(FOLDER, str(self.folder / str(trial.number)))
             trial.set_user_attr(WORKER, self._worker)
             return trial
 
@@ -119,11 +129,7 @@ class TrialQueue:
         """Let other processes know, while the body runs, that the trial is alive."""
         if self._heart:
             return beating(partial(self._heart.record_heartbeat, trial._trial_id))
-        return touching(self.heartbeat_file(trial.number))
-
-    def heartbeat_file(self, name: int | str) -> Path:
-        """The file that is touched while a trial, or the winner's last run, is alive."""
-        return self.folder / ".alive" / str(name)
+        return touching(heartbeat_file(self.folder / str(trial.number)))
 
     def lose(self, trial: Trial, reason: str) -> None:
         """Close a trial whose job was taken away, so that it is run again."""
@@ -138,7 +144,7 @@ class TrialQueue:
         return (
             host == socket.gethostname()
             or self._heart is not None
-            or self.heartbeat_file(trial.number).exists()
+            or heartbeat_file(folder_of(trial, self.folder)).exists()
         )
 
     def _abandoned(self, trial: FrozenTrial) -> bool:
@@ -150,7 +156,7 @@ class TrialQueue:
         process = Process(worker["host"], worker["pid"], worker["started"])
         if process.is_local:
             return process.is_dead()
-        return self._heart is None and is_stale(self.heartbeat_file(trial.number))
+        return self._heart is None and is_stale(heartbeat_file(folder_of(trial, self.folder)))
 
     def _close(self, trial: FrozenTrial) -> None:
         if _killed_alone(trial) and trial.user_attrs.get(ATTEMPT, 1) >= ATTEMPTS:

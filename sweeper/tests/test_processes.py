@@ -36,7 +36,8 @@ def test_two_worker_processes_share_the_trials(start):
         )
     )
     assert done.returncode == 0, done.stderr
-    assert f"again: python {APP / 'app.py'} --config-name config sleep=0.2 " in done.stderr
+    again = f"again: python {APP / 'app.py'} --config-name config "
+    assert again + "hydra/sweeper/sampler=grid sleep=0.2 " in done.stderr
     refused = wait(
         start(n_trials(9), "x=range(0,8)", "hydra/sweeper/sampler=grid", "sleep=0.2", f"log={log}")
     )

@@ -82,7 +82,7 @@ class Folders:
         self.sweeps: dict[str, Sweep] = {}
         self.unlisted: list[str] = []  # folders that cannot be listed, and why
         self.version = 0  # rises with every change
-        self.cost = 0.0  # seconds of the latest look
+        self.cost = 0.0  # seconds of cpu of the latest look that found nothing new
         self._index = index
         self._paths: dict[str, Entry] = {}  # by the path as the system spells it
         self._turn = 0
@@ -94,10 +94,11 @@ class Folders:
         """Look again, unless somebody has since `newer_than` seconds ago; returns the version."""
         with self.lock:
             if time.monotonic() - self._looked >= newer_than:
-                began = time.perf_counter()
+                before, began = self.version, time.thread_time()
                 self._look()
                 self._looked = time.monotonic()
-                self.cost = time.perf_counter() - began
+                if self.version == before:
+                    self.cost = time.thread_time() - began
             return self.version
 
     def inside(self, path: Path) -> Path | None:

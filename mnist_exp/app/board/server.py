@@ -45,6 +45,7 @@ from mnist_exp.errors import UserError
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 5.0
 SHARE_OF_CPU = 0.02  # that looking may take while nothing happens
 KEEP_ALIVE_SECONDS = 15.0
 MOST_LOG = 64 * 1024  # bytes of a log's end
@@ -306,16 +307,26 @@ class Board:
             self._watchers.discard(news)
 
     async def _look(self) -> None:
-        """Look at the folders as long as anybody watches, the less often the longer it takes."""
+        """Look at the folders as long as anybody watches; less often if it takes long for nothing.
+
+        A look that reads what is new takes longer than those that find nothing, and says nothing
+        of what these will take.
+        """
+        announced = self.folders.version
         while self._watchers:
-            before = self.folders.version
+            pause = LOOK_SECONDS
             try:
-                if await run_in_threadpool(self.folders.refresh, LOOK_SECONDS / 2) != before:
+                version = await run_in_threadpool(self.folders.refresh, LOOK_SECONDS / 2)
+                if version == announced:
+                    long = self.folders.cost / SHARE_OF_CPU / 2
+                    pause = min(max(LOOK_SECONDS, long), LONGEST_PAUSE_SECONDS)
+                else:
+                    announced = version
                     for news in self._watchers:
                         news.set()
             except Exception:  # whatever was wrong with a folder, the others are looked at again
                 log.exception("the board could not look at %s", self.folders.root)
-            await asyncio.sleep(max(LOOK_SECONDS, self.folders.cost / SHARE_OF_CPU / 2))
+            await asyncio.sleep(pause)
 
     # -- parts -----------------------------------------------------------------------------------
 

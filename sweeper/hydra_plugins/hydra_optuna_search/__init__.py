@@ -1,1 +1,1 @@
-"""A Hydra sweeper on Optuna 5, `hydra/sweeper=mnist_optuna`; hydra_optuna_search does the work."""
+"""A Hydra sweeper on Optuna 5, `hydra/sweeper=optuna_search`; hydra_optuna_search does the work."""

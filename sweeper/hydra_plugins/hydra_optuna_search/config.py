@@ -19,6 +19,15 @@ class Sampler:
     seed: int | None = None
 
 
+GENETIC = [
+    ("population_size", int, 50),
+    ("mutation_prob", float | None, None),
+    ("mutation", Any, None),  # a part of Optuna, as {_target_: its class, and its keywords}
+    ("crossover", Any, None),  # the same
+    ("crossover_prob", float, 0.9),
+    ("swapping_prob", float, 0.5),
+    ("constraints_func", Any, None),  # module.function (trial): numbers; above 0 is a violation
+]
 # The class of each sampler and its keywords with their types; null is Optuna's own default.
 SAMPLERS: dict[str, tuple[str, list[tuple[str, Any, Any]]]] = {
     "random": ("RandomSampler", []),  # independent draws
@@ -36,6 +45,7 @@ SAMPLERS: dict[str, tuple[str, list[tuple[str, Any, Any]]]] = {
             ("group", bool | None, None),  # model each branch of a conditional space alone
             ("constant_liar", bool, True),
             ("warn_independent_sampling", bool | None, None),
+            ("constraints_func", Any, None),
         ],
     ),
     "cmaes": (  # covariance matrix adaptation; all but numbers is drawn at random
@@ -62,6 +72,7 @@ SAMPLERS: dict[str, tuple[str, list[tuple[str, Any, Any]]]] = {
             ("n_startup_trials", int, 10),
             ("deterministic_objective", bool, False),
             ("warn_independent_sampling", bool, True),
+            ("constraints_func", Any, None),
         ],
     ),
     "qmc": (  # quasi-random points, more even than random ones; all but numbers is drawn at random
@@ -74,14 +85,13 @@ SAMPLERS: dict[str, tuple[str, list[tuple[str, Any, Any]]]] = {
             ("warn_independent_sampling", bool, True),
         ],
     ),
-    "nsgaii": (  # genetic algorithm for several objectives
-        "NSGAIISampler",
+    "nsgaii": ("NSGAIISampler", GENETIC),  # genetic algorithm for several objectives
+    "nsgaiii": (  # for more than three
+        "NSGAIIISampler",
         [
-            ("population_size", int, 50),
-            ("mutation_prob", float | None, None),
-            ("crossover_prob", float, 0.9),
-            ("swapping_prob", float, 0.5),
-            ("constraints_func", Any, None),
+            *GENETIC,
+            ("reference_points", list[Any] | None, None),
+            ("dividing_parameter", int, 3),
         ],
     ),
 }
@@ -92,6 +102,7 @@ class OptunaSearch:
     """The sweeper; the keys down to `custom_search_space` are hydra-optuna-sweeper's."""
 
     _target_: str = "hydra_plugins.hydra_optuna_search.sweeper.OptunaSearchSweeper"
+    _recursive_: bool = False  # the sampler is named by its class and keywords, and made here
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe"}])
     sampler: Any = MISSING
     direction: Any = "minimize"  # or a list, one for each objective
@@ -100,11 +111,12 @@ class OptunaSearch:
     n_trials: int | None = 20  # in total, however often the search is resumed; null (grid): all
     n_jobs: int = 1  # worker processes
     max_failure_rate: float = 0.0
-    params: dict[str, Any] = field(default_factory=dict)  # key -> sweep, as on the command line
+    params: Any = field(default_factory=dict)  # key -> sweep, as on the command line
     custom_search_space: str | None = None  # module.function (config, trial)
 
     timeout: Any = None  # seconds after which no trial is started
     pruner: str = "none"  # median, hyperband, wilcoxon
+    duplicates: str = "run"  # tell: a point that has a value is not run again
     default_first: bool = False  # trial 0 is the configuration as it stands
     typed: bool = False  # an interval over a key that holds a whole number means whole numbers
     spaces: Any = field(default_factory=list)  # groups whose own `space` is searched
@@ -122,9 +134,8 @@ class OptunaSearch:
 
 
 _store = ConfigStore.instance().store
-_store(
-    group="hydra/sweeper", name="mnist_optuna", node=OptunaSearch, provider="hydra_optuna_search"
-)
+for _name in ("optuna_search", "mnist_optuna"):  # the second is the name of 0.1.0
+    _store(group="hydra/sweeper", name=_name, node=OptunaSearch, provider="hydra_optuna_search")
 for _name, (_kind, _keywords) in SAMPLERS.items():
     _target = ("_target_", str, f"optuna.samplers.{_kind}")
     _node = make_dataclass(_kind, [_target, *_keywords], bases=(Sampler,))

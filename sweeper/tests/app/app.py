@@ -43,5 +43,10 @@ def near_x(cfg: DictConfig, trial) -> None:
     trial.suggest_float("+w", 0.0, 1.0)
 
 
+def positive(trial) -> list[float]:
+    """A constraint: x is at least 0."""
+    return [-trial.params["x"]]
+
+
 if __name__ == "__main__":
     sphere()
