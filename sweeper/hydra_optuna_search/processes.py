@@ -99,6 +99,8 @@ def work() -> None:
             os.environ[STARTING] = "1"
             spawn.prepare(pickle.load(file))  # noqa: S301  (of the process that started this one)
             del os.environ[STARTING]
+            if script := sys.modules.get("__mp_main__"):  # a launcher's other machine has none
+                cloudpickle.register_pickle_by_value(script)
             task: Task = pickle.load(file)  # noqa: S301
         worker, supervisor = task.worker(), task.supervisor
         _ready_file(payload, os.getpid()).touch()

@@ -169,9 +169,9 @@ class Worker:
         ):
             return
         hydra = result.hydra_cfg.hydra if result.hydra_cfg else self._config.hydra
-        folder = Path(str(OmegaConf.select(hydra, "runtime.output_dir") or self.queue.folder))
-        log = folder / f"{hydra.job.name}.log"
-        named = OmegaConf.select(hydra, "job_logging.handlers.file.filename")
+        output = OmegaConf.select(hydra, "runtime.output_dir")  # None if the job never began
+        log = Path(str(output or self.queue.folder)) / f"{hydra.job.name}.log"
+        named = output and OmegaConf.select(hydra, "job_logging.handlers.file.filename")
         log = Path(str(named)) if named else log
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as file:
