@@ -30,6 +30,7 @@ TIMES = (
     "load_s",
     "augment_s",
     "features_s",
+    "calibrate_s",
     "fit_s",
     "predict_s",
     "total_s",

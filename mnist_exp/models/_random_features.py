@@ -92,22 +92,28 @@ class RandomFeatures(ClassifierMixin, BaseEstimator):
         self.held_out = held_out
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Choose the ridge's strength if there are several, then learn from all rows."""
+    def fit(self, X: Any, y: Any, held: NDArray[np.bool_] | None = None) -> Self:
+        """Choose the ridge's strength if there are several, then learn from all rows.
+
+        With `held` (n,) `held_scores_` are the scores that a fit without these rows gives them, for
+        little more time.
+        """
         self._validate_params()
         X, y = self._read(X, y, reset=True)
         strengths = np.atleast_1d(self.alpha)
         self._start(X, np.unique(y), min(self.n_components, PER_ROW * len(y)))
-        held = np.zeros(len(y), bool)
+        judging = np.zeros(len(y), bool)
         if len(strengths) > 1:
             order = check_random_state(self.random_state).permutation(len(y))
-            held[order[: int(self.held_out * len(y))]] = True
-        self._add(X, y, ~held)
+            judging[order[: int(self.held_out * len(y))]] = True
+        self._add(X, y, ~judging)
         self.alpha_ = float(strengths[0])
-        if held.any():
-            self.alpha_ = self._best(strengths, X[held], y[held])
-            self._add(X, y, held)
+        if judging.any():
+            self.alpha_ = self._best(strengths, X[judging], y[judging])
+            self._add(X, y, judging)
         self.coef_ = self._solve(self.alpha_)
+        if held is not None and held.any():
+            self.held_scores_ = self._scores_without(X, y, held)
         del self.gram_, self.moments_
         return self
 
@@ -170,15 +176,18 @@ class RandomFeatures(ClassifierMixin, BaseEstimator):
         angles += self.offsets_
         return np.cos(angles, out=angles)
 
-    def _add(self, X: Float32, y: NDArray[Any], chosen: NDArray[np.bool_]) -> None:
-        """Add the chosen rows to the Gram matrix, of which only the lower half is kept."""
+    def _add(self, X: Float32, y: NDArray[Any], chosen: NDArray[np.bool_], sign: int = 1) -> None:
+        """Add the chosen rows to the Gram matrix, of which only the lower half is kept.
+
+        With sign -1 they are taken out of it.
+        """
         for rows in gen_batches(len(X), BLOCK):
             features = self._features(X[rows][chosen[rows]])
             labels = y[rows][chosen[rows], None]
             one_hot = np.where(labels == self.classes_, np.float32(1), np.float32(-1))
-            self.gram_ = ssyrk(1, features.T, beta=1, c=self.gram_, lower=1, overwrite_c=1)
-            self.moments_ += features.T @ one_hot
-            self.n_rows_ += len(features)
+            self.gram_ = ssyrk(sign, features.T, beta=1, c=self.gram_, lower=1, overwrite_c=1)
+            self.moments_ += sign * (features.T @ one_hot)
+            self.n_rows_ += sign * len(features)
 
     def _solve(self, alpha: float) -> Float32:
         """Solve in float64: small eigenvalues count that float32 loses beside the largest."""
@@ -191,6 +200,15 @@ class RandomFeatures(ClassifierMixin, BaseEstimator):
                 f"alpha={alpha:g} is lost in the rounding of the Gram matrix: raise it"
             ) from error
         return np.asarray(cho_solve(factor, self.moments_, check_finite=False), np.float32)
+
+    def _scores_without(self, X: Float32, y: NDArray[Any], held: NDArray[np.bool_]) -> Float32:
+        """Take rows out of the Gram matrix again, and score them by what remains."""
+        n_rows = self.n_rows_
+        self._add(X, y, held, sign=-1)
+        coef, self.n_rows_ = self._solve(self.alpha_), n_rows
+        held_rows = X[held]
+        batches = gen_batches(len(held_rows), BLOCK)
+        return np.vstack([self._features(held_rows[rows]) @ coef for rows in batches])
 
     def _best(self, strengths: NDArray[np.float64], X: Float32, y: NDArray[Any]) -> float:
         """Return the strength with the most held-out rows right; of equals the strongest."""

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_info
 from mnist_exp.data import Dataset, Split
 from mnist_exp.evaluation import Predictions, confusion_matrix
 from mnist_exp.experiment import Outcome
+from mnist_exp.models import uncalibrated
 from mnist_exp.process import stderr_console
 from mnist_exp.report.figures import confusion_figure, errors_figure, frequent_confusions, png
 from mnist_exp.report.parts import class_figures
@@ -75,7 +76,7 @@ def record(
     if dataset.test is not None:
         features = outcome.pipeline[0]
         page |= {
-            "model": type(outcome.pipeline[-1]).__name__,
+            "model": type(uncalibrated(outcome.pipeline)[-1]).__name__,
             "features": " + ".join(
                 type(step).__name__ for _, step in getattr(features, "steps", [("", features)])
             ),
@@ -109,7 +110,8 @@ def _times(outcome: Outcome, seconds: dict[str, float]) -> dict[str, float]:
         "load_s": seconds["load"],
         "augment_s": seconds["augment"],
         "features_s": seconds["features"],
-        "fit_s": seconds["features"] + seconds["fit"],
+        "calibrate_s": seconds.get("calibrate", 0.0),
+        "fit_s": seconds["features"] + seconds["fit"] + seconds.get("calibrate", 0.0),
         "predict_s": seconds["evaluate"],
         "predict_us_per_image": 1e6 * seconds["evaluate"] / n,
     }
@@ -154,7 +156,7 @@ def _save_test_files(run: Run, dataset: Dataset, test: Split, predictions: Predi
 
 def show_summary(run: Run, dataset: Dataset, outcome: Outcome, metrics: dict[str, Any]) -> None:
     """Print the run's figures as a table on stderr."""
-    title = f"{type(outcome.pipeline[-1]).__name__} on {dataset.name}"
+    title = f"{type(uncalibrated(outcome.pipeline)[-1]).__name__} on {dataset.name}"
     table = Table(title=title, title_justify="left", show_header=False)
     for split, predictions in outcome.predictions.items():
         interval, n = outcome.intervals[f"{split}.accuracy"], len(predictions.label)
