@@ -24,11 +24,14 @@ from mnist_exp import models
 from mnist_exp.data import Dataset, Source, Split, doubts, load
 from mnist_exp.errors import UserError
 from mnist_exp.evaluation import (
+    Confidence,
     Interval,
     Predictions,
     bootstrap_confusion,
+    choose_threshold,
     compute_metrics,
     confusion_matrix,
+    coverage_at,
     image_log_loss,
     mean_interval,
     precision_recall_f1,
@@ -92,8 +95,8 @@ class Outcome:
         `test.accuracy` and so on, for the metrics that have a sound interval.
     fitted_by
         As `mnist_exp.models.fit` returns it.
-    unseen
-        What the calibrated model says of training images that it has not learned from.
+    confidence
+        From which probability on the model is right as often as is wanted; None where it has none.
     """
 
     pipeline: Pipeline
@@ -101,7 +104,7 @@ class Outcome:
     metrics: dict[str, dict[str, float]]
     intervals: dict[str, Interval]
     fitted_by: str = "scikit-learn"
-    unseen: models.Unseen | None = None
+    confidence: Confidence | None = None
 
 
 @dataclass(frozen=True)
@@ -255,11 +258,48 @@ def run_experiment(
             if dataset.test:
                 predictions["test"] = _predict(pipeline, dataset.test.images, dataset.test, n_jobs)
         guesses, *_ = models.predict(pipeline[-1], fitted.X_sample, n_jobs)
-    outcome = summarize(pipeline, dataset, predictions, fitted.n_augmented, seed)
+        outcome = summarize(pipeline, dataset, predictions, fitted.n_augmented, seed)
+        outcome.metrics.update(_calibration_figures(pipeline, fitted.unseen, dataset, n_jobs))
     n, hits = len(guesses), int((guesses == fitted.y_sample).sum())
     outcome.metrics["train"] = {"accuracy": hits / n, "n": n}
     outcome.intervals["train.accuracy"] = wilson(hits, n)
-    return replace(outcome, fitted_by=fitted.by, unseen=fitted.unseen)
+    confidence = _choose_threshold(predictions, fitted.unseen)
+    if confidence and confidence.threshold is not None and "test" in predictions:
+        test = predictions["test"]
+        right = test.label == test.prediction
+        coverage = coverage_at(test.confidence, right, confidence.threshold)
+        outcome.metrics["test"]["coverage"] = coverage.share
+        outcome.intervals["test.coverage"] = coverage.share_interval
+        if coverage.accuracy is not None and coverage.accuracy_interval is not None:
+            outcome.metrics["test"]["selective_accuracy"] = coverage.accuracy
+            outcome.intervals["test.selective_accuracy"] = coverage.accuracy_interval
+    return replace(outcome, fitted_by=fitted.by, confidence=confidence)
+
+
+def _choose_threshold(
+    predictions: dict[str, Predictions], unseen: models.Unseen | None
+) -> Confidence | None:
+    """Choose on the validation split if there is one, else on what calibration held out."""
+    val = predictions.get("val")
+    if val is not None and val.probability is not None:
+        return choose_threshold(val.confidence, val.label == val.prediction)
+    return choose_threshold(unseen.confidence, unseen.right) if unseen else None
+
+
+def _calibration_figures(
+    pipeline: Pipeline, unseen: models.Unseen | None, dataset: Dataset, n_jobs: int
+) -> dict[str, dict[str, float]]:
+    """What the calibrator learned, from how many images, and how many test answers it changed."""
+    if unseen is None:
+        return {}
+    calibrator = pipeline[-1].calibrator
+    figures = {"temperature": calibrator.temperature_, "n": len(unseen.right)}
+    if not calibrator.keeps_order and dataset.test:
+        images = dataset.test.images
+        before, *_ = models.predict(models.uncalibrated(pipeline), images, n_jobs)
+        after, *_ = models.predict(pipeline, images, n_jobs)
+        figures["changed"] = int((before != after).sum())
+    return {"calibration": figures}
 
 
 def summarize(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mnist_exp.errors import UserError
 
 if TYPE_CHECKING:
-    from mnist_exp.recognition import Answer
+    from mnist_exp.recognition import Answer, Reader
 
 EPILOG = """IMAGE is a PNG, JPEG, GIF, WebP, BMP or TIFF file: a photo of paper, a scan, a drawing,
 or 28x28 pixels as MNIST has them; a quoted pattern ("digits/*.png"), or - for one picture on
@@ -23,6 +23,7 @@ standard input. Several digits in one picture are read from left to right. A pic
 or unlike any digit is refused, with the reason. A table of images as dataset=file reads it (.csv,
 .npz, .parquet, IDX ...) is taken as it is, like the training images, and nothing in it refused."""
 STDIN = "-"
+AUTO = "auto"
 
 
 def main() -> None:
@@ -39,6 +40,12 @@ def main() -> None:
         "--csv", type=Path, metavar="FILE", help="write ImageId,Label, as Kaggle takes it"
     )
     parser.add_argument(
+        "--min-confidence",
+        metavar="P",
+        type=_share_or_auto,
+        help="give no label below this probability; auto: the run's own for 99.9 %% right",
+    )
+    parser.add_argument(
         "--outputs", type=Path, default=Path("outputs"), help="the folder in which latest lies"
     )
     arguments = parser.parse_args()
@@ -49,7 +56,9 @@ def main() -> None:
         stream=sys.stderr,
     )
     try:
-        answers = list(predict(arguments.run, arguments.images, arguments.outputs))
+        answers = list(
+            predict(arguments.run, arguments.images, arguments.outputs, arguments.min_confidence)
+        )
         errors = [f"error: {error}" for _, _, error in answers if error]
         if len(errors) < len(answers):
             if arguments.csv:
@@ -70,22 +79,45 @@ def main() -> None:
         sys.exit(130)
 
 
+def _share_or_auto(text: str) -> float | str:
+    if text == AUTO:
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be a number from 0 to 1, or {AUTO}")
+    return value
+
+
 def predict(
-    run: str, images: Sequence[str], outputs: Path
+    run: str, images: Sequence[str], outputs: Path, min_confidence: float | str | None = None
 ) -> Iterator[tuple[str, "Answer", UserError | None]]:
     """Yield name and answer of each picture in the order given, and the error if it is unreadable.
 
-    One bad picture costs only its own answer. The pictures of a pattern come by name.
+    One bad picture costs only its own answer. The pictures of a pattern come by name. Below
+    `min_confidence` there is no label; "auto" takes what the run recorded.
     """
+    from mnist_exp.recognition import held_back, load_reader, recorded_threshold
+    from mnist_exp.runs import open_run
+
+    names = list(_names(images))
+    opened = open_run(run, outputs)
+    threshold = recorded_threshold(opened) if isinstance(min_confidence, str) else min_confidence
+    for name, answer, error in _read(names, load_reader(opened)):
+        yield name, answer if threshold is None else held_back(answer, threshold), error
+
+
+def _read(
+    names: Sequence[str], reader: "Reader"
+) -> Iterator[tuple[str, "Answer", UserError | None]]:
     from threadpoolctl import threadpool_limits
 
     from mnist_exp.data import table_images
     from mnist_exp.handwriting import read_image
-    from mnist_exp.recognition import Answer, load_reader
-    from mnist_exp.runs import open_run
+    from mnist_exp.recognition import Answer
 
-    names = list(_names(images))
-    reader = load_reader(open_run(run, outputs))
     threadpool_limits(1)  # for one picture at a time, threads cost more than they save
     for name in names:
         try:

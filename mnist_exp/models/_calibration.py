@@ -129,8 +129,10 @@ class Isotonic(BaseEstimator):
 
     Attributes
     ----------
-    temperature_
+    scaling_
         A fitted `Temperature`.
+    temperature_
+        Its number.
     steps_
         For each class the places of the steps, and their heights.
     n_images_
@@ -155,8 +157,9 @@ class Isotonic(BaseEstimator):
 
     def fit(self, logits: Float64, columns: NDArray[np.int64]) -> Self:
         """Learn from logits (n, k) and the column of each row's class."""
-        self.temperature_ = Temperature().fit(logits, columns)
-        probability = self.temperature_.predict_proba(logits)
+        self.scaling_ = Temperature().fit(logits, columns)
+        self.temperature_ = self.scaling_.temperature_
+        probability = self.scaling_.predict_proba(logits)
         self.n_images_ = len(logits)
         self.steps_ = []
         for number, column in enumerate(probability.T):
@@ -166,7 +169,7 @@ class Isotonic(BaseEstimator):
 
     def predict_proba(self, logits: Float64) -> Float64:
         """Return probabilities (n, k)."""
-        scaled = self.temperature_.predict_proba(logits)
+        scaled = self.scaling_.predict_proba(logits)
         pairs = zip(scaled.T, self.steps_, strict=True)
         steps = np.column_stack([np.interp(column, *places) for column, places in pairs])
         mixed = self.n_images_ * steps + scaled

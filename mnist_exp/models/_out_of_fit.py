@@ -82,13 +82,26 @@ class Unseen:
     Attributes
     ----------
     label
-        Their classes (n,).
+        Columns of their classes (n,).
+    prediction
+        Columns of what it takes them for (n,).
     probability
         float64 (n, classes).
     """
 
     label: NDArray[np.int64]
+    prediction: NDArray[np.int64]
     probability: Float64
+
+    @property
+    def confidence(self) -> Float64:
+        """The probability of each prediction (n,)."""
+        return np.asarray(self.probability.max(axis=1))
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Which predictions are right (n,)."""
+        return np.asarray(self.label == self.prediction)
 
 
 def hold_out(y: NDArray[np.int64], n_images: int, seed: int) -> NDArray[np.bool_]:
@@ -163,7 +176,9 @@ def calibrate(calibrator: Calibrator, estimator: Any, data: Training) -> tuple[A
     calibrator.fit(logits, columns)
     if probability is None:
         probability = calibrator.predict_proba(logits)
-    return Calibrated(estimator, calibrator), Unseen(data.y[rows], probability)
+    decisive = logits if calibrator.keeps_order else probability
+    unseen = Unseen(columns, decisive.argmax(axis=1), probability)
+    return Calibrated(estimator, calibrator), unseen
 
 
 def _unseen_probability(

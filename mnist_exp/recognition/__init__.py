@@ -1,5 +1,6 @@
 """A run's model reading pictures: what it says, and whether to believe it."""
 
+from mnist_exp.recognition._confidence import held_back, recorded_threshold
 from mnist_exp.recognition._novelty import Neighbours
 from mnist_exp.recognition._reader import BLANK, STRANGE, Answer, Reader, load_reader
 
@@ -9,5 +10,7 @@ __all__ = [
     "Answer",
     "Neighbours",
     "Reader",
+    "held_back",
     "load_reader",
+    "recorded_threshold",
 ]

@@ -38,6 +38,8 @@ _PACKAGES = (
     "skops",
 )
 
+GAP = 0.01  # of train and test accuracy that deserves a word
+
 
 def record(
     run: Run,
@@ -64,6 +66,7 @@ def record(
                 "input": {"dtype": "uint8", "shape": [None, *dataset.train.images.shape[1:]]},
                 "classes": list(dataset.classes),
                 "versions": environment["packages"],
+                "confidence": outcome.confidence and asdict(outcome.confidence),
             },
         )
         for name, predictions in outcome.predictions.items():
@@ -166,6 +169,9 @@ def show_summary(run: Run, dataset: Dataset, outcome: Outcome, metrics: dict[str
             f"{100 * metrics[split]['accuracy']:.2f} %  {span}  of {n:,}",
         )
         table.add_row(f"{split} macro F1", f"{100 * metrics[split]['macro_f1']:.2f} %")
+    table.add_row("train accuracy", _train_accuracy(metrics))
+    if "coverage" in metrics.get("test", {}):
+        table.add_row("answered at 99.9 %", _answered(metrics))
     if "test" in outcome.predictions:
         names = dataset.classes
         pairs = frequent_confusions(outcome.predictions["test"], len(names))[:3]
@@ -182,6 +188,20 @@ def show_summary(run: Run, dataset: Dataset, outcome: Outcome, metrics: dict[str
     }.items():
         table.add_row(name, value)
     stderr_console().print(table)
+
+
+def _train_accuracy(metrics: dict[str, Any]) -> str:
+    """The accuracy on images that were learned from, with a word where it parts from the others."""
+    learned = metrics["train"]["accuracy"]
+    gap = learned - metrics["test" if "test" in metrics else "val"]["accuracy"]
+    parting = f"  {100 * gap:.2f} points above unseen ones" if gap > GAP else ""
+    return f"{100 * learned:.2f} %{parting}"
+
+
+def _answered(metrics: dict[str, Any]) -> str:
+    test = metrics["test"]
+    right = f", {100 * test['selective_accuracy']:.2f} % right" if test["coverage"] else ""
+    return f"{100 * test['coverage']:.1f} % of the test images{right}"
 
 
 def show_sweep(folder: Path) -> None:
