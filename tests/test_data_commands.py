@@ -116,6 +116,21 @@ def test_tables_are_predicted_as_the_run_predicted_them(runs, tmp_path, monkeypa
     assert np.isclose(max(answers[0]["scores"].values()), answers[0]["scores"][expected[0]])
 
 
+def test_emnists_own_files_are_turned_for_training_and_for_predict(
+    made, runs, tmp_path, monkeypatch, capsys
+):
+    for part, (images, labels) in made.items():
+        write_idx_part(tmp_path, f"emnist-digits-{part}", images.swapaxes(1, 2), labels)
+    words = ["dataset=emnist", f"dataset.path={tmp_path}", "n_jobs=1", "features=pixels"]
+    run = train("model=sgd", *words, f"outputs={tmp_path / 'runs'}")
+    assert run.metrics["test"] == runs["idx"][0].metrics["test"]
+    table = str(tmp_path / "emnist-digits-test-images-idx3-ubyte.gz")
+    monkeypatch.setattr(sys, "argv", ["predict", str(run.path), table, "--json"])
+    predict()
+    labels = [int(answer["label"]) for answer in json.loads(capsys.readouterr().out)]
+    assert labels == run.predictions("test").prediction.tolist()
+
+
 def test_a_folder_of_pictures_is_predicted_as_the_run_predicted_it(runs, monkeypatch, capsys):
     run, folder, _ = runs["folder"]
     monkeypatch.setattr(sys, "argv", ["predict", str(run.path), str(folder / "test"), "--json"])
