@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 from zipfile import BadZipFile, ZipFile
@@ -195,7 +195,6 @@ def emnist_files(split: str) -> Published:
         },
         _EMNIST_ZIP,
         first_label=int(split == "letters"),
-        transposed=True,
     )
 
 
@@ -379,6 +378,7 @@ def emnist(
     cache_dir: str | Path | None = None,
     path: str | Path | None = None,
     split: str = "digits",
+    transpose: bool = True,
     name: str = "emnist",
 ) -> Source:
     """Give EMNIST (Cohen and others 2017), turned upright, with its letters as class names.
@@ -394,6 +394,9 @@ def emnist(
         Another folder with the files; nothing is downloaded into it.
     split : str
         `digits`, `mnist`, `letters`, `balanced`, `bymerge` or `byclass`.
+    transpose : bool
+        Turn images about their diagonal, since the files' lie on their side. A run records it, so
+        that files given to `predict` are turned as well.
     name : str
         What the dataset is called.
 
@@ -407,7 +410,9 @@ def emnist(
     >>> "".join(emnist("data", split="letters").classes()[:5])
     'ABCDE'
     """
-    return published(emnist_files(split), data_dir, cache_dir, name, path)
+    return published(
+        replace(emnist_files(split), transposed=transpose), data_dir, cache_dir, name, path
+    )
 
 
 def published(
