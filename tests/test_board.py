@@ -16,7 +16,8 @@ from test_compare import BROKEN, rewrite_status, write_run, wrong_at
 
 from mnist_exp.app.board.folders import Folders
 from mnist_exp.app.board.server import make_app
-from mnist_exp.app.board.table import Table, View
+from mnist_exp.app.board.table import Table
+from mnist_exp.app.board.view import View
 from mnist_exp.board import main
 from mnist_exp.comparison import compare_runs
 from mnist_exp.errors import UserError
@@ -90,6 +91,15 @@ def test_a_running_run_says_stage_share_and_validation_so_far(here):
         row = look(here / "runs")["0"]
     assert (row["state"], row["stage"], row["share"]) == ("running", "fit", 0.5)
     assert (row["val"], row["curve"]) == ({"accuracy": 0.75}, [(0.25, 0.5), (0.5, 0.75)])
+
+
+def test_what_validation_said_on_the_way_stays_when_a_run_completes(grid):
+    with Progress(grid / "runs" / "single") as progress:
+        for share in (0.5, 1.0):
+            progress.show("fit", share, {"accuracy": share / 2})
+    assert look(grid / "runs")["single"]["curve"] == [(0.5, 0.25), (1.0, 0.5)]
+    page = client_of(grid / "runs").get("/run/single").text
+    assert "validation accuracy from 0.2500 to 0.5000" in page
 
 
 @pytest.mark.parametrize(
@@ -245,13 +255,15 @@ def settled(monkeypatch):
 def test_what_was_read_comes_from_the_index_unless_a_file_changed(grid, settled):
     index = Index(grid / "cache")
     run = Run(grid / "runs" / "grid" / "0")
-    assert read_records([run], index)[0].metrics["test"]["accuracy"] == 0.955
+    assert read_records([run], index)[0].details.metrics["test"]["accuracy"] == 0.955
     with sqlite3.connect(index.path) as connection:
-        connection.execute("UPDATE entries SET value = replace(value, '0.955', '0.111')")
+        connection.execute(
+            "UPDATE entries SET value = CAST(replace(value, '0.955', '0.111') AS BLOB)"
+        )
     connection.close()
-    assert read_records([Run(run.path)], index)[0].metrics["test"]["accuracy"] == 0.111
+    assert read_records([Run(run.path)], index)[0].details.metrics["test"]["accuracy"] == 0.111
     (run.path / "metrics.json").write_text('{"test": {"accuracy": 0.5}}')
-    assert read_records([Run(run.path)], index)[0].metrics["test"]["accuracy"] == 0.5
+    assert read_records([Run(run.path)], index)[0].details.metrics["test"]["accuracy"] == 0.5
 
 
 def test_find_runs_takes_from_the_index_what_it_would_read(grid, settled, monkeypatch):
