@@ -33,7 +33,13 @@ def _parse() -> argparse.Namespace:
     add = parser.add_argument
     add("path", metavar="PATH", nargs="?", type=Path, default=Path("outputs"))
     add_options(parser, port=7870)
-    add("--root-path", default="", metavar="/PATH", help="where a proxy shows the board")
+    add(
+        "--root-path",
+        default="",
+        metavar="/PATH",
+        help="where a proxy shows the board; / = at its root",
+    )
+    add("--storage", metavar="ADDRESS", help="where searches keep their studies (search.storage=)")
     once = parser.add_mutually_exclusive_group()
     once.add_argument("--once", action="store_true", help="print the table and end")
     once.add_argument("--watch", action="store_true", help="keep the table current in a terminal")
@@ -43,7 +49,6 @@ def _parse() -> argparse.Namespace:
     )
     arguments = parser.parse_args()
     check_options(parser, arguments)
-    arguments.root_path = arguments.root_path.rstrip("/")
     if arguments.root_path and not arguments.root_path.startswith("/"):
         parser.error(f"--root-path {arguments.root_path}: must begin with /")
     return arguments
@@ -64,7 +69,7 @@ def _run(arguments: argparse.Namespace, began: float) -> None:
     threading.Thread(target=folders.refresh, daemon=True, name="first look").start()
     from mnist_exp.app.board.server import serve
 
-    serve(folders, arguments.host, arguments.port, arguments.auth, arguments.root_path, began)
+    serve(folders, arguments, began)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,13 @@ import sys
 import time
 import urllib.request
 
+import optuna
 import pytest
 from starlette.testclient import TestClient
 from test_compare import BROKEN, rewrite_status, write_run, wrong_at
 
 from mnist_exp.app.board.folders import Folders
+from mnist_exp.app.board.pages import stored_search_page
 from mnist_exp.app.board.server import make_app
 from mnist_exp.app.board.table import Table
 from mnist_exp.app.board.view import View
@@ -346,6 +348,20 @@ def test_pages_of_a_run_a_comparison_and_a_mistake(grid):
     assert client.post("/").status_code == 405
 
 
+def test_a_study_in_a_database_is_shown_where_the_board_may_read_it(grid):
+    (grid / "runs" / "grid" / "multirun.yaml").write_text("seed: 0\nsearch:\n")
+    assert "--storage" in client_of(grid / "runs").get("/search/grid").text
+    storage = "sqlite:///study.db"
+    with pytest.raises(UserError, match="cannot be read"):
+        stored_search_page(storage, None, "runs/grid")
+    assert not (grid / "study.db").exists()
+    study = optuna.create_study(storage=storage, study_name=str(grid / "runs" / "grid"))
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    assert "Every trial" in stored_search_page(storage, None, "runs/grid")
+    with pytest.raises(UserError, match="no study of this search"):
+        stored_search_page(storage, "another", "runs/grid")
+
+
 def test_everything_is_escaped(grid):
     write_run(grid / "runs" / "grid" / "2", wrong_at((0, 1)), model={"_target_": HOSTILE})
     rewrite_status(grid / "runs" / "single", state="failed", error=HOSTILE, argv=[HOSTILE])
@@ -372,9 +388,9 @@ def test_a_board_on_the_loopback_answers_to_its_own_names_alone(grid):
 
 
 def test_behind_a_sub_path_every_link_leads_there(grid):
-    app = make_app(Folders(grid / "runs"))
+    client = client_of(grid / "runs", root_path="/board")
     for given in ("/board/", "/"):  # as proxies hand it on, with the path and without
-        page = TestClient(app, root_path="/board").get(given).text
+        page = client.get(given).text
         links = re.findall(r'(?:href|src|action)="([^"]*)"', page)
         assert links
         assert [link for link in links if not link.startswith(("/board/", "data:"))] == []

@@ -100,3 +100,10 @@ def _with_short_lists(value: Any) -> Any:
     if isinstance(value, list) and not any(isinstance(part, dict | list) for part in value):
         return f"[{','.join(map(describe_value, value))}]"
     return value
+
+
+def study_name(entry: Entry) -> str | None:
+    """The name that the configuration gives to the study of a search."""
+    text = entry.details.config.get("search", "null")
+    name = flat_section("search", text).get("search.study_name")
+    return name if isinstance(name, str) else None

@@ -70,3 +70,14 @@ class BasicAuth:
                 await refusal(scope, receive, send)
                 return
         await self.app(scope, receive, send)
+
+
+class RootPath:
+    """ASGI middleware: a proxy shows the board at this path, which it may take off or hand on."""
+
+    def __init__(self, app: ASGIApp, path: str) -> None:
+        self.app, self._path = app, path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand on, saying so."""
+        await self.app(dict(scope) | {"root_path": self._path}, receive, send)

@@ -4,10 +4,11 @@ What is served is what `Folders` has listed, looked up by name: no path that is 
 A run's own report comes from anywhere, so the browser gets it as of no origin and without network.
 """
 
+import argparse
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from starlette.routing import Route
 
 from mnist_exp.app.board import cells, pages
 from mnist_exp.app.board.commands import commands
+from mnist_exp.app.board.differences import study_name
 from mnist_exp.app.board.drawing import Drawing
 from mnist_exp.app.board.entry import STATES, Entry
 from mnist_exp.app.board.folders import Folders
@@ -33,6 +35,7 @@ from mnist_exp.app.board.responses import (
     MADE_POLICY,
     STRANGE_POLICY,
     BasicAuth,
+    RootPath,
     no_content,
     page,
     quote_filter,
@@ -53,11 +56,11 @@ SEARCH_SECONDS = 2.0  # between two drawings of a search's page, at least
 class Board:
     """The pages, and the one task that looks at the folders while somebody watches."""
 
-    def __init__(self, folders: Folders) -> None:
-        self.folders = folders
+    def __init__(self, folders: Folders, storage: str | None) -> None:
+        self.folders, self.storage = folders, storage
         self.table = Table(folders)
         self.live, self.drawing = Live(folders), Drawing()
-        self._searches: dict[str, tuple[tuple[int, int], str]] = {}
+        self._drawn: tuple[str, object, str] = ("", None, "")
         self._one_at_a_time = asyncio.Lock()
         self._templates = Environment(
             loader=ChoiceLoader(
@@ -196,28 +199,39 @@ class Board:
         if sweep is None:
             raise HTTPException(404, "there is no such search")
         journal = self.folders.inside(sweep.journal) if sweep.journal else None
-        if journal is None:
-            if sweep.has_report:
-                return await self.report(request)
-            raise UserError(
-                f"{name}: its study lies elsewhere (search.storage=...), so its page is written "
-                "when the search ends; its trials are in the table"
+        if journal:
+            status = journal.stat()
+            stamp: object = (status.st_size, status.st_mtime_ns)
+            html = await self._search_html(name, stamp, pages.search_page, str(journal))
+        elif self.storage:
+            trials = [e for e in self.folders.entries.values() if e.sweep == name]
+            stamp = [(trial.name, trial.state) for trial in trials]
+            folder = sweep.path.resolve().relative_to(Path(self.folders.real_root).parent)
+            study = next(map(study_name, trials), None)
+            make = pages.stored_search_page
+            html = await self._search_html(
+                name, stamp, make, self.storage, study, folder.as_posix()
             )
-        html = await self._search_html(name, journal)
+        elif sweep.has_report:
+            return await self.report(request)
+        else:
+            raise UserError(
+                f"{name}: its study lies elsewhere (search.storage=...): start the board with "
+                "--storage ADDRESS to see this page live, or wait for the end of the search; "
+                "its trials are in the table"
+            )
         live = f'<script src="{root_of(request)}/static/search.js"></script></body>'
         back = f'<main><p><a href="{root_of(request)}/{quote_filter(name)}">Its trials</a></p>'
         return page(html.replace("</body>", live, 1).replace("<main>", back, 1), MADE_POLICY)
 
-    async def _search_html(self, name: str, journal: Path) -> str:
+    async def _search_html(
+        self, name: str, stamp: object, make: Callable[..., str], *arguments: object
+    ) -> str:
+        """The page of a search, drawn again only if its stamp is another."""
         async with self._one_at_a_time:
-            status = journal.stat()
-            stamp = status.st_size, status.st_mtime_ns
-            drawn = self._searches.get(name)
-            if drawn is None or drawn[0] != stamp:
-                html = await self.drawing(pages.search_page, str(journal))
-                self._searches = {name: (stamp, html)}
-                return html
-            return drawn[1]
+            if self._drawn[:2] != (name, stamp):
+                self._drawn = name, stamp, await self.drawing(make, *arguments)
+            return self._drawn[2]
 
     async def events(self, request: Request) -> Response:
         """The version of what there is, at once and after every change."""
@@ -259,15 +273,21 @@ class Board:
 
 
 def make_app(
-    folders: Folders, auth: str | None = None, hosts: list[str] | None = None
+    folders: Folders,
+    auth: str | None = None,
+    hosts: list[str] | None = None,
+    storage: str | None = None,
+    root_path: str = "",
 ) -> Starlette:
     """The application; `hosts` are the only names by which it may be asked, if given.
 
     Without this, a page from elsewhere could ask a board on the loopback interface by a name of
     its own that it lets point there.
     """
-    board = Board(folders)
+    board = Board(folders, storage)
     middleware = [Middleware(GZipMiddleware, minimum_size=2_000)]
+    if root_path:
+        middleware.insert(0, Middleware(RootPath, path=root_path))
     if hosts:
         middleware.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=hosts))
     if auth:
@@ -293,21 +313,20 @@ def make_app(
     return app
 
 
-def serve(
-    folders: Folders, host: str, port: int, auth: str | None, root_path: str, began: float
-) -> None:
+def serve(folders: Folders, arguments: argparse.Namespace, began: float) -> None:
     """Serve until Ctrl-C."""
     import sys
 
     import uvicorn
 
+    host, auth, root_path = arguments.host, arguments.auth, arguments.root_path.rstrip("/")
     loopback = ["127.0.0.1", "localhost", "[::1]"]
-    app = make_app(folders, auth, None if auth or root_path else loopback)
+    hosts = None if auth or arguments.root_path else loopback
+    app = make_app(folders, auth, hosts, arguments.storage, root_path)
     config = uvicorn.Config(
         app,
         host=host,
-        port=port,
-        root_path=root_path,
+        port=arguments.port,
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=1,
@@ -315,7 +334,7 @@ def serve(
     seconds = time.perf_counter() - began
     where = f"[{host}]" if ":" in host else host
     print(
-        f"http://{where}:{port}{root_path} after {seconds:.1f} s; Ctrl-C ends it",
+        f"http://{where}:{arguments.port}{root_path} after {seconds:.1f} s; Ctrl-C ends it",
         file=sys.stderr,
         flush=True,
     )
