@@ -36,7 +36,8 @@ def cell(row: Mapping[str, Any], key: str) -> str:
 
 def _accuracy(row: Mapping[str, Any]) -> str:
     if row["accuracy"] is None:
-        return f"{100 * row['val']['accuracy']:.2f} so far" if "accuracy" in row["val"] else ""
+        when = "so far" if row["state"] == "running" else "at last"
+        return f"{100 * row['val']['accuracy']:.2f} {when}" if "accuracy" in row["val"] else ""
     interval = row["accuracy_interval"]
     bounds = " [{:.2f}, {:.2f}]".format(*(100 * end for end in interval)) if interval else ""
     return f"{100 * row['accuracy']:.2f}{bounds}"

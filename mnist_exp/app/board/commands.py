@@ -10,7 +10,9 @@ from mnist_exp.comparison import display_path
 def commands(entry: Entry) -> dict[str, str]:
     """The commands of a run by what they do."""
     where = shlex.quote(display_path(entry.run.path))
-    words = shlex.join(w for w in entry.details.overrides if not w.startswith("search="))
+    words = shlex.join(
+        w for w in entry.details.overrides if not w.startswith(("search=", "search."))
+    )
     python = "python -m mnist_exp."
     commands = {}
     if entry.argv and Path(entry.argv[0]).name == "train.py":

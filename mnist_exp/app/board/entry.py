@@ -55,8 +55,8 @@ class Entry:
             (point["share"], point["accuracy"])
             for point in as_list(points)[:MOST_POINTS]
             if isinstance(point, dict)
-            and is_number(point.get("share"))
-            and is_number(point.get("accuracy"))
+            and is_share(point.get("share"))
+            and is_share(point.get("accuracy"))
         ]
 
     def fill(self, record: Record) -> None:
@@ -93,7 +93,7 @@ def progress_of(content: Mapping[str, Any]) -> dict[str, Any]:
     share, stage = content.get("share"), content.get("stage")
     return {
         "stage": one_line(str(stage))[:40] if isinstance(stage, str) else None,
-        "share": share if is_number(share) and 0 <= share <= 1 else None,
+        "share": share if is_share(share) else None,
         "val": dict(numbers_of({"val": content.get("val")})),
         "curve": content.get("curve"),
     }
@@ -107,6 +107,11 @@ def as_list(value: Any) -> list[Any]:
 def is_number(value: Any) -> TypeGuard[float]:
     """Whether this is a finite number."""
     return type(value) in (int, float) and abs(value) < sys.float_info.max
+
+
+def is_share(value: Any) -> TypeGuard[float]:
+    """Whether this is a number from 0 to 1."""
+    return is_number(value) and 0 <= value <= 1
 
 
 def numbers_of(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
