@@ -65,7 +65,7 @@ def rows(folder):
 def test_a_search_over_models_leaves_light_trials_the_winner_and_a_report(finish):
     small = ["dataset.train_size=400", "dataset.test_size=100"]
     words = [*DIGITS, *small, "model=sgd,knn", "search=tpe", "search.n_trials=5"]
-    done = finish(*words, fork=False)
+    done = finish(*words)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "sweep\n"
     sweep = finish.home / "sweep"

@@ -1,6 +1,7 @@
 """Published datasets: bundled, or downloaded and verified against what was published."""
 
 import errno
+import functools
 import logging
 import os
 import time
@@ -227,12 +228,17 @@ def digits(
 
 
 def _digits_part(which: Part, split_seed: int) -> tuple[Images, Labels]:
+    images, labels = _bundled_digits()
+    rows = part_rows(labels, 500 / 1797, split_seed)[which]
+    return images[rows], labels[rows]
+
+
+@functools.cache  # both parts are taken from it, and by every job of a grid
+def _bundled_digits() -> tuple[Images, Labels]:
     from sklearn.datasets import load_digits
 
     bundled = load_digits()
-    labels = bundled.target.astype(np.int64)
-    rows = part_rows(labels, 500 / 1797, split_seed)[which]
-    return np.stack([to_mnist(image) for image in bundled.images[rows]]), labels[rows]
+    return np.stack([to_mnist(image) for image in bundled.images]), bundled.target.astype(np.int64)
 
 
 def mnist(data_dir: str | Path, cache_dir: str | Path | None = None, name: str = "mnist") -> Source:
