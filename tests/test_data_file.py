@@ -302,7 +302,7 @@ MISTAKES = {
     ),
     r"train.csv.gz: damaged or truncated gzip data": cut(csv("{}.csv.gz")),
     r"both.npz: a damaged or truncated archive": cut(npz("x_train y_train x_test y_test")),
-    r"y_train.npy: a damaged array": cut(npy_pairs),
+    r"y_train.npy: cannot be read": cut(npy_pairs),
     r"emnist-digits.mat: a damaged or truncated MAT file": cut(emnist_mat),
     r"test-00000-of-00002.parquet: a damaged": cut(parquet_of_pictures(True)),
     r"row 1 has 6x6 pixels and row 2 9x9; .* dataset=folder": two_shapes,

@@ -263,28 +263,14 @@ def _normalized(values: Values, role: str, options: Options, where: str) -> Valu
     return as_images(values, options.shape, where)
 
 
-def _npy(path: Path, options: Options) -> Content:
-    """One array; whether it holds images or labels, its file's name tells."""
+def _one_array(parse: Callable[[Path, str], Values], path: Path, options: Options) -> Content:
+    """An NPY or IDX file; whether it holds images or labels, its name tells."""
 
     def load() -> Values:
         try:
-            values = np.load(path)
+            values = parse(path, role)
         except (ValueError, EOFError, OSError, MemoryError) as error:
-            raise UserError(f"{path}: a damaged array, or Python objects ({error})") from error
-        return _normalized(values, role, options, str(path))
-
-    role = role_of(path.stem) or "images"
-    return Content({(None, role): load})
-
-
-def _idx(path: Path, options: Options) -> Content:
-    """One IDX file; images or labels by its name."""
-
-    def load() -> Values:
-        try:
-            values = parse_idx(path.read_bytes(), role)
-        except ValueError as error:
-            raise UserError(f"{path}: {error}") from error
+            raise UserError(f"{path}: cannot be read ({error})") from error
         return _normalized(values, role, options, str(path))
 
     role = role_of(path.name) or "images"
@@ -419,8 +405,8 @@ FORMATS = ".csv, .npz, .npy, .parquet, .mat and IDX"
 _READERS: dict[str, Callable[[Path, Options], Content]] = {
     "text": _csv,
     "npz": _npz,
-    "npy": _npy,
-    "idx": _idx,
+    "npy": functools.partial(_one_array, lambda path, role: np.load(path)),
+    "idx": functools.partial(_one_array, lambda path, role: parse_idx(path.read_bytes(), role)),
     "mat": _mat,
     "parquet": _parquet,
 }
