@@ -89,7 +89,6 @@ def test_a_job_tells_its_progress_while_it_runs(start, words):
     assert Run(found[0].parent).state == "running"
     process.terminate()
     process.wait()
-    assert json.loads(found[0].read_text())["stage"] == "fit"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
