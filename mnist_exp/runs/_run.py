@@ -137,6 +137,13 @@ class Run(Lifetime):
         return self._read_json("environment.json")
 
     @property
+    def train_sha256(self) -> str | None:
+        """Hash of the training split; None where no environment was recorded."""
+        recorded = self.environment if (self.path / "environment.json").exists() else {}
+        sha256: str | None = recorded.get("data", {}).get("train")
+        return sha256
+
+    @property
     def model_card(self) -> dict[str, Any]:
         """`model.json`: format, sha256, input shape, classes, versions."""
         return self._read_json("model.json")
