@@ -230,7 +230,8 @@ def _blas() -> ThreadpoolController:
 def _windows(size: int, patch: int) -> Float32:
     """Return 1 where a pixel (a column) lies in a window of `patch` pixels (a row), else 0."""
     starts = np.arange(size - patch + 1)[:, None]
-    return np.float32((np.arange(size) >= starts) & (np.arange(size) < starts + patch))
+    inside = (np.arange(size) >= starts) & (np.arange(size) < starts + patch)
+    return inside.astype(np.float32)
 
 
 def _spherical_k_means(points: Float32, k: int, rng: np.random.Generator) -> Float32:
