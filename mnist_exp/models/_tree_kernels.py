@@ -41,6 +41,7 @@ class Rules(NamedTuple):
     max_depth: int
     min_samples_split: int
     min_samples_leaf: int
+    min_impurity_decrease: float
     entropy: bool  # else gini
     random_splits: bool  # one random threshold for each column (extra trees), else the best one
 
@@ -154,22 +155,18 @@ def _gini_proxy(squares_left: int, left: float, squares_right: int, right: float
 @compiled
 def _entropy_proxy(
     total: NDArray[np.int64],
-    part: NDArray[np.int64],
-    other: NDArray[np.int64],
+    right: NDArray[np.int64],
+    left: NDArray[np.int64],
     k: int,
-    weight: int,
-    part_weight: int,
-    part_is_left: bool,
+    weight: float,
+    weight_right: float,
 ) -> float:
-    """Return minus the weighted entropy of the two sides; `other` is room for counts."""
-    n, n_part = np.float64(weight), np.float64(part_weight)
+    """Return minus the weighted entropy of the two sides; `left` is room for counts."""
     for c in range(k):
-        other[c] = total[c] - part[c]
-    of_part = _impurity(part, k, n_part, True)
-    of_other = _impurity(other, k, n - n_part, True)
-    if part_is_left:
-        return -(n - n_part) * of_other - n_part * of_part
-    return -n_part * of_part - (n - n_part) * of_other
+        left[c] = total[c] - right[c]
+    bits_right = _impurity(right, k, weight_right, True)
+    weight_left = weight - weight_right
+    return -weight_right * bits_right - weight_left * _impurity(left, k, weight_left, True)
 
 
 @compiled
@@ -228,11 +225,7 @@ def _by_counting(
                 by_class[q, c] = right[c]
     if rules.entropy:
         for q in range(d - 1):
-            right_bits = _impurity(by_class[q], k, sums[2, q], True)
-            for c in range(k):
-                right[c] = total[c] - by_class[q, c]
-            n_left = np.float64(node.n) - sums[2, q]
-            proxy[q] = -sums[2, q] * right_bits - n_left * _impurity(right, k, n_left, True)
+            proxy[q] = _entropy_proxy(total, by_class[q], right, k, node.n, sums[2, q])
     else:
         for q in range(d - 1):  # a loop of its own, which the compiler turns into vectors
             n_left = np.float64(node.n) - sums[2, q]
@@ -336,24 +329,24 @@ def _at_random(
     if low == high:
         return -np.inf, CONSTANT, 0.0
     cut, threshold = _random_threshold(low, high, level, state)
-    left[:k] = 0
-    samples, n_left = 0, np.int64(0)
+    right[:k] = 0
+    samples, n_right = 0, np.int64(0)
     for i in range(m):
-        goes = scratch.value[i] <= cut
-        left[node.label[i]] += np.int64(node.weight[i]) * goes
-        n_left += np.int64(node.weight[i]) * goes
+        goes = scratch.value[i] > cut
+        right[node.label[i]] += np.int64(node.weight[i]) * goes
+        n_right += np.int64(node.weight[i]) * goes
         samples += goes
     if samples < rules.min_samples_leaf or m - samples < rules.min_samples_leaf:
         return -np.inf, np.int64(cut), threshold
     if rules.entropy:
-        proxy = _entropy_proxy(total, left, right, k, node.n, n_left, True)
+        proxy = _entropy_proxy(total, right, left, k, node.n, n_right)
         return proxy, np.int64(cut), threshold
     squares_left, squares_right = np.int64(0), np.int64(0)
     for c in range(k):
-        squares_left += left[c] * left[c]
-        squares_right += (total[c] - left[c]) ** 2
-    n_right = np.float64(node.n - n_left)
-    proxy = _gini_proxy(squares_left, np.float64(n_left), squares_right, n_right)
+        squares_left += (total[c] - right[c]) ** 2
+        squares_right += right[c] ** 2
+    n_left = np.float64(node.n - n_right)
+    proxy = _gini_proxy(squares_left, n_left, squares_right, np.float64(n_right))
     return proxy, np.int64(cut), threshold
 
 
@@ -594,7 +587,7 @@ def grow(
             gain = (here / total_weight) * (
                 node_impurity - (w_right / here * impurity_right) - (w_left / here * impurity_left)
             )
-            leaf = gain + EPSILON < 0.0
+            leaf = gain + EPSILON < rules.min_impurity_decrease
         if parent >= 0:
             children[parent, 1 - is_left] = node_id
         children[node_id, 0] = children[node_id, 1] = -1
