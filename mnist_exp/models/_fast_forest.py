@@ -206,8 +206,14 @@ def _build(
         weights = np.bincount(drawn, minlength=n).astype(np.uint32)
     seed = check_random_state(tree.random_state).randint(0, loops.RAND_R_MAX)
     rules = _rules(tree, n, d, int(forest.n_classes_))
-    grown = loops.grow(columns, X.codes, labels, weights, X.values, np.uint64(seed), rules)
-    tree.tree_ = _tree(grown, d, rules.n_classes)
+    most = 2 * np.count_nonzero(weights)
+    nodes, shares = np.zeros(most, NODE_DTYPE), np.empty((most, rules.n_classes))
+    count, depth = loops.grow(
+        columns, X.codes, labels, weights, X.values, np.uint64(seed), rules, nodes, shares
+    )
+    tree.tree_ = Tree(d, np.array([rules.n_classes], np.intp), 1)
+    state = {"max_depth": depth, "node_count": count, "nodes": nodes[:count]}
+    tree.tree_.__setstate__({**state, "values": shares[:count, None]})
     tree.n_features_in_, tree.n_outputs_, tree.max_features_ = d, 1, rules.max_features
     tree.classes_ = np.arange(rules.n_classes, dtype=np.float64)
     tree.n_classes_ = np.intp(rules.n_classes)
@@ -238,17 +244,3 @@ def _rules(tree: Any, n: int, d: int, n_classes: int) -> Any:
         entropy=tree.criterion != "gini",
         random_splits=tree.splitter == "random",
     )
-
-
-def _tree(grown: Any, n_features: int, n_classes: int) -> Tree:
-    """Put what was grown into scikit-learn's own structure."""
-    children, feature, threshold, impurity, n_node, weight, left_larger, value, depth = grown
-    nodes = np.zeros(len(children), NODE_DTYPE)
-    nodes["left_child"], nodes["right_child"] = children[:, 0], children[:, 1]
-    nodes["feature"], nodes["threshold"], nodes["impurity"] = feature, threshold, impurity
-    nodes["n_node_samples"], nodes["weighted_n_node_samples"] = n_node, weight
-    nodes["missing_go_to_left"] = left_larger
-    tree = Tree(n_features, np.array([n_classes], np.intp), 1)
-    state = {"max_depth": int(depth), "node_count": len(nodes), "nodes": nodes}
-    tree.__setstate__({**state, "values": value[:, None, :]})
-    return tree
