@@ -188,10 +188,14 @@ def _without(keys: set[str], node: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_config(path: Path) -> DictConfig:
-    """Read a run's recorded configuration."""
+    """Read a run's recorded configuration; its data's path counts from where the run was made."""
     config = OmegaConf.load(path)
     if not isinstance(config, DictConfig):
         raise UserError(f"{path} is not a configuration")
+    data, hydra = OmegaConf.select(config, "dataset.path"), path.with_name("hydra.yaml")
+    if data and not Path(str(data)).is_absolute() and hydra.exists():
+        folder = OmegaConf.select(OmegaConf.load(hydra), "hydra.runtime.cwd", default="")
+        config.dataset.path = str(Path(folder, str(data)))
     return config
 
 

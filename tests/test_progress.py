@@ -1,12 +1,14 @@
 """`progress.json`: what a run says of itself while it works, and what that costs."""
 
 import json
+import logging
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from mnist_exp.process import Stages
+from mnist_exp.process import LogFile, Stages
 from mnist_exp.runs import Progress, Run
 
 
@@ -82,3 +84,14 @@ def test_a_trial_tells_its_progress_while_it_runs(start, words):
     process.kill()
     process.wait()
     assert json.loads(found[0].read_text())["stage"] == "fit"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_a_log_that_cannot_be_written_is_closed_so_that_nothing_warns_of_it_later():
+    log = LogFile("/dev/full")
+    stream = log.stream
+    record = logging.LogRecord("x", logging.INFO, "", 0, "a line", None, None)
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
+        log.handle(record)
+    assert stream.closed
+    log.close()

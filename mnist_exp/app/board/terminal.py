@@ -7,8 +7,10 @@ from rich.live import Live
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from mnist_exp.app.board.cells import cell
 from mnist_exp.app.board.folders import Folders
-from mnist_exp.app.board.table import COLUMNS, SORTABLE, Table, View, cell
+from mnist_exp.app.board.table import Table
+from mnist_exp.app.board.view import COLUMNS, SORTABLE, View
 from mnist_exp.comparison import display_path, printable
 from mnist_exp.errors import UserError
 
