@@ -83,6 +83,7 @@ def record(
             "features": " + ".join(
                 type(step).__name__ for _, step in getattr(features, "steps", [("", features)])
             ),
+            "confidence": outcome.confidence,
             "reads": note_test_read(outputs, dataset.test.sha256, run),
             "outputs": str(outputs),
         }
