@@ -127,3 +127,29 @@ def test_predict_holds_back_what_it_is_not_sure_of(finished_run, tmp_path, monke
     monkeypatch.setattr(sys, "argv", ["predict", *words, "auto"])
     with pytest.raises(SystemExit, match="no probability reached"):
         predict()
+
+
+def test_compare_tells_the_share_that_each_run_answers(tmp_path):
+    from mnist_exp.comparison import compare_runs, to_json
+    from mnist_exp.evaluation import Predictions
+    from mnist_exp.report.comparison_page import comparison_html
+    from mnist_exp.runs import Run
+
+    label = np.arange(1000) % 10
+    for name, coverage in ("a", {"coverage": 0.9}), ("b", {}):
+        probability = np.random.default_rng(0).dirichlet(np.ones(10), 1000)
+        guess = probability.argmax(axis=1)
+        run = Run.claim(tmp_path / name, argv=[])
+        run.save_predictions(
+            "test", Predictions(np.arange(1000), label, guess, probability, None, "")
+        )
+        run.save_metrics({"test": {"accuracy": float((guess == label).mean()), **coverage}}, {})
+        run.finish("completed")
+    comparison = compare_runs(tmp_path)
+    a, b = to_json(comparison)["runs"]
+    assert (a["coverage"], b["coverage"], b["coverage_interval"]) == (0.9, None, None)
+    assert a["coverage_interval"][0] < 0.9 < a["coverage_interval"][1]
+    page = comparison_html(comparison)
+    assert page.count("<polyline style") == 2
+    assert "90.00&nbsp;%" in page or "90.00 %" in page or "90.00\xa0%" in page
+    assert "no threshold" in page
