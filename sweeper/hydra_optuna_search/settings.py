@@ -172,7 +172,7 @@ def _function(key: str, name: str) -> Callable[..., Any]:
         try:
             function: Callable[..., Any] = instantiate({"_target_": name, "_partial_": True})
         except InstantiationException as error:
-            reason = " ".join(str(error).partition(", set env var")[0].split())
+            reason = " ".join(str(error.__cause__ or error).split())
             raise SearchError(f"{key}={name}: must be module.function: {reason}") from error
     return function
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import optuna
@@ -161,6 +162,13 @@ def test_the_best_trials_folder_is_right_from_a_later_command_in_another_folder(
     assert len({row["x"] for row in found.rows}) == 4
 
 
+def test_in_a_notebook_the_command_is_its_words(sweep, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
+    monkeypatch.setattr(sys, "argv", ["ipykernel_launcher.py", "-f", "kernel.json"])
+    sweep(n_trials(1), "x=choice(4)")
+    assert "\nagain: x=4\n" in capsys.readouterr().err
+
+
 def test_a_point_that_has_a_value_is_told_and_not_run_again_if_wanted(sweep):
     runs = []
 
@@ -255,7 +263,7 @@ def test_parts_of_a_sampler_and_constraints_are_named(sweep, monkeypatch):
     ]
     for sampler in ("nsgaii", "nsgaiii"):
         found = sweep(
-            n_trials(9),
+            n_trials(6),
             f"hydra/sweeper/sampler={sampler}",
             *words,
             job=lambda cfg: [cfg.x**2, (cfg.x - 2) ** 2],
