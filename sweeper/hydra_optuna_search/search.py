@@ -118,8 +118,11 @@ def _check(space: Space, settings: Settings) -> None:
 
 
 def _say_empty(settings: Settings) -> None:
-    """Refuse a grid or a search of groups that leaves nothing; any other one repeats its job."""
-    if not settings.spaces and not settings.grid:  # hydra-optuna-sweeper repeats the job
+    """Refuse nothing where a space was to come; else the job is repeated, as the old sweeper does.
+
+    With `default_first` every trial would be the first one again.
+    """
+    if not (settings.spaces or settings.grid or settings.default_first):
         console.print(
             "there is nothing to search, so every trial is the same: give values in "
             "hydra.sweeper.params or on the command line, such as x='interval(0,1)'",

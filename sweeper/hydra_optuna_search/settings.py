@@ -50,15 +50,16 @@ class Settings(OptunaSearch):
             for key, value in raw.items()
         }
         settings = cls(**plain)
-        if settings.search_space is not None:
+        if (old := settings.search_space) is not None:
+            nodes = old if isinstance(old, dict) else {"": old}
+            params = {key: sweep_of(node) for key, node in nodes.items()}
             warnings.warn(
                 "hydra.sweeper.search_space is hydra-optuna-sweeper's old name of params"
                 + (", which are taken alone" if settings.params else f": see {MIGRATION}"),
                 UserWarning,
                 stacklevel=2,
             )
-            old = settings.search_space.items()
-            settings.params = settings.params or {key: sweep_of(node) for key, node in old}
+            settings.params = settings.params or params
         settings.params = settings.params or {}
         settings.spaces = _several(settings.spaces)
         settings.directions = tuple(

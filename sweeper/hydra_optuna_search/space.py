@@ -209,8 +209,12 @@ def _range(sweep: RangeSweep) -> IntDistribution | FloatDistribution | None:
     return FloatDistribution(float(low), float(high), step=abs(step))
 
 
-def sweep_of(node: Mapping[str, Any]) -> str:
+def sweep_of(node: Any) -> str:
     """A parameter as hydra-optuna-sweeper wrote it up to 1.1, as a sweep."""
+    if not isinstance(node, dict):
+        raise SearchError(
+            f"hydra.sweeper.search_space: {node} is one value; write sweeps in hydra.sweeper.params"
+        )
     kind = getattr(node.get("type"), "name", node.get("type"))
     if kind == "categorical":
         choices = [
