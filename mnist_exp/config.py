@@ -207,13 +207,15 @@ def explain(error: Exception) -> str:
     if not isinstance(cause, OmegaConfBaseException):
         # The options are in the message; where Hydra looked for them does not help.
         message = str(error).partition("\nConfig search path")[0]
-        word = re.search(r"(?:override '|argument '|Exception: )([\w.]+)=(.*?)'?\n", message)
-        if word and word[1] in PATHS:
+        word = re.search(r"(?:override '|argument '|Exception: )([\w.]+=.*?)'?\n", message)
+        given = word[1] if word else getattr(error, "override", None) or ""
+        key, _, path = given.partition("=")
+        if key in PATHS:
             return (
-                f"{word[1]}={word[2]}: there is no such file or folder. Hydra reads some of its "
-                f'characters otherwise; such a path is written "{word[1]}={_quoted(word[2])}"'
+                f"{key}={path}: there is no such file or folder. Hydra reads some of its "
+                f'characters otherwise; such a path is written "{key}={_quoted(path)}"'
             )
-        return message
+        return message if word or not given else f"{given}: {message}"
     message = str(error).partition("\n")[0] or type(error).__name__
     if (detail := str(cause).partition("\n")[0]) not in message:
         message += f" {detail}"

@@ -159,6 +159,17 @@ def test_what_comes_changes_moves_and_goes_is_noticed(grid):
     assert any(states()["grid/1"][1] == 0.5 for _ in range(10))
 
 
+def test_a_folder_that_goes_away_is_told_and_comes_back(grid):
+    folders = Folders(grid / "runs")
+    folders.refresh()
+    (grid / "runs").rename(grid / "away")
+    folders.refresh()
+    assert (folders.entries, folders.unlisted) == ({}, ["runs: No such file or directory"])
+    (grid / "away").rename(grid / "runs")
+    folders.refresh()
+    assert (len(folders.entries), folders.unlisted) == (3, [])
+
+
 def test_a_killed_run_turns_stale(here, popen):
     code = "import sys, pathlib, mnist_exp.runs as r; r.Run.claim(pathlib.Path('runs/0'), []);"
     process = popen([sys.executable, "-c", f"{code} print(flush=True); input()"], stdin=-1)

@@ -14,6 +14,7 @@ from joblib import cpu_count
 
 from mnist_exp.data._arrays import adjusted, as_parts, check_fraction, part_of, split_rows
 from mnist_exp.data._cache import cached_array, identify
+from mnist_exp.data._content import kind_of, start_of
 from mnist_exp.data._dataset import Images, Labels, Part, Source, given_folder, log_once
 from mnist_exp.errors import UserError
 from mnist_exp.handwriting import SIDE, image_to_mnist, read_image
@@ -202,9 +203,7 @@ def _decode(files: list[_File]) -> Images:
 
     def decode(start: int) -> int:
         block = files[start : start + BLOCK]
-        images[start : start + BLOCK] = [
-            image_to_mnist(read_image(Path(file.path))) for file in block
-        ]
+        images[start : start + BLOCK] = [_read(Path(file.path)) for file in block]
         return start + len(block)
 
     with (
@@ -214,3 +213,13 @@ def _decode(files: list[_File]) -> Images:
         for done in pool.map(decode, range(0, len(files), BLOCK)):
             show(done, len(files))
     return images
+
+
+def _read(path: Path) -> Images:
+    try:
+        return image_to_mnist(read_image(path))
+    except UserError as error:
+        kind, words = kind_of(start_of(path))
+        if kind in ("picture", "unknown", "text"):
+            raise
+        raise UserError(f"{path} is {words}") from error

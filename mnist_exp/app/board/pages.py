@@ -37,16 +37,16 @@ def stored_search_page(storage: str, name: str | None, folder: str) -> str:
         return _page(_read_journal(Path(storage), (name, folder)))
     # SQLite would make a file that is not there; nothing is written otherwise either.
     kind, _, path = storage.partition(":///")
-    if kind == "sqlite":
-        storage = f"sqlite:///file:{quote(path)}?mode=ro&uri=true"
+    address = f"sqlite:///file:{quote(path)}?mode=ro&uri=true" if kind == "sqlite" else storage
     try:
         from optuna.storages import RDBStorage
 
-        return _page(_choose(RDBStorage(storage, skip_table_creation=True), (name, folder)))
+        return _page(_choose(RDBStorage(address, skip_table_creation=True), (name, folder)))
     except UserError:
         raise
     except Exception as error:  # each database has its own
-        reason = redact(str(error).partition("\n")[0])
+        cause = error.__cause__ or error  # Optuna has a guess of its own
+        reason = redact(str(cause).partition("\n")[0])
         raise UserError(f"--storage {redact(storage)} cannot be read: {reason}") from error
 
 
