@@ -184,3 +184,19 @@ def test_the_configuration_chooses(tmp_path, digits, method):
     assert ("log_loss" in outcome.metrics["val"]) == (method != "none")
     assert (outcome.predictions["test"].score is None) == (method != "none")
     assert outcome.metrics["train"]["accuracy"] > outcome.metrics["test"]["accuracy"]
+
+
+def test_a_half_fitted_model_has_a_log_loss_too_which_a_search_may_be_for(digits):
+    seen = []
+    run_experiment(
+        digits,
+        augment.none,
+        Pixels(),
+        SGDClassifier(random_state=0, tol=None, max_iter=5),
+        models.Temperature(),
+        seed=0,
+        n_jobs=1,
+        on_interim=seen.append,
+    )
+    assert len(seen) > 1
+    assert all(0 < interim.metrics["log_loss"] < 1 for interim in seen)
