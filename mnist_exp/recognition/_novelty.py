@@ -26,6 +26,7 @@ from mnist_exp.handwriting import SIDE, Ink, drawn_to_mnist, non_digits, resized
 MAX_IMAGES, MAX_HELD_OUT = 20_000, 2_000  # three times as many refuse no more letters
 MAX_FOR_AXES = 8_000  # images that the principal components are computed from
 COMPONENTS = 150
+MIRRORED, MAX_MIRRORED = (2, 3, 7), 400  # classes whose mirror image is no digit
 CONTRAST = 0.7  # exponent of the distance to non-digits; 0.5 refuses two in a hundred letters less
 # Per cent of real images: of one alone, and of one in a row, whose neighbours speak for it.
 REFUSED = 1.5, 0.3
@@ -123,7 +124,12 @@ class Neighbours:
         pca = PCA(min(COMPONENTS, *features.shape), svd_solver="covariance_eigh")
         pca.fit(features[:: 1 + len(sample) // MAX_FOR_AXES])
         mean, axes = pca.mean_.astype(np.float32), pca.components_.astype(np.float32)
-        foreign = _features(resized(non_digits(seed), images.shape[1:])) if digits else features[:0]
+        foreign = features[:0]
+        if digits:
+            is_told = np.isin(train.labels[sample], MIRRORED)
+            mirrored = images[is_told][:MAX_MIRRORED, :, ::-1]
+            known = resized(non_digits(seed), images.shape[1:])
+            foreign = _features(np.concatenate([known, mirrored]))
         codes, foreign_codes = (
             ((rows - mean) @ axes.T).astype(np.float16) for rows in (features, foreign)
         )
@@ -134,7 +140,7 @@ class Neighbours:
         others = train.images[held_out]
         if strokes and others.shape[1:] == (SIDE, SIDE):
             others = np.stack([_redrawn(image) for image in others])
-        strangeness = index._strangeness(others, train.labels[held_out])
+        strangeness = index.strangeness(others, train.labels[held_out])
         return replace(index, limits=np.percentile(strangeness, np.subtract(100, REFUSED)))
 
     @classmethod
@@ -197,7 +203,7 @@ class Neighbours:
         left_out = np.square(centred).sum(1) - np.square(codes).sum(1)
         return codes, np.maximum(left_out, np.float32(0))
 
-    def _strangeness(self, images: Images, labels: Labels) -> NDArray[np.float64]:
+    def strangeness(self, images: Images, labels: Labels) -> NDArray[np.float64]:
         """How far (m,) images are from the nearest of their class; infinite where there is none."""
         codes, left_out = self._encode(images)
         distances = np.full(len(images), np.inf)

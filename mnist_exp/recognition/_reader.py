@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,21 +17,42 @@ from mnist_exp.data import Dataset, Split
 from mnist_exp.errors import UserError
 from mnist_exp.handwriting import (
     Ink,
+    Piece,
     as_prepared,
+    cut,
     drawn_to_mnist,
     ink_box,
+    joined,
+    looks_like_mark,
     looks_like_mnist,
+    mark_of,
     photo_to_ink,
     resized,
-    split_digits,
+    share,
+    split_lines,
+    usual_hands,
 )
 from mnist_exp.process import cpus
+from mnist_exp.recognition._graph import (
+    UNREAD,
+    UNREAD_COST,
+    Arc,
+    Reading,
+    cost_of,
+    readings,
+    shape_of,
+    spans_of,
+)
 from mnist_exp.recognition._novelty import Look, Neighbours
 from mnist_exp.runs import Run, open_run
 
 log = logging.getLogger(__name__)
 
-MAX_DIGITS = 20  # more pieces than that are no number but a picture of something
+MAX_DIGITS, MAX_PIECES = 20, 60  # what has more is no number but a picture of something
+SURE, MARGIN, MARKED = 0.3, 0.4, 2.5  # nats
+WIDE = 1.2  # width to height from which a digit may be two that touch
+# For a digit that was cut off: of the 10 nearest, and of the limit. Letters fall apart into 1s.
+AGREEING, STRICT = 8, 0.8
 LOWEST = 10  # px of 20 that the lowest digits are high; a bar that lies is lower
 BROAD = 12  # px that a digit is high and wide to count as a broad one
 FULLEST = 0.64  # share of its box that the ink of a broad digit fills; a blot fills more
@@ -232,20 +253,122 @@ class Reader:
         Answer
             What it says, or why it is refused.
         """
-        parts = split_digits(ink)
-        if not self.strokes and len(parts) > 1:  # boots may have gaps, `digit_7` is written
+        lines = split_lines(ink)
+        if not self.strokes:  # boots may have gaps, `digit_7` is written
             whole = self._judge(drawn_to_mnist(ink))
-            parts = [ink] if whole.label is not None else parts
-        if not 1 <= len(parts) <= MAX_DIGITS:
-            return Answer(None, STRANGE if parts else BLANK)
-        answers = [self._judge(drawn_to_mnist(part), in_row=len(parts) > 1) for part in parts]
+            if whole.label is not None or sum(map(len, lines)) < 2:
+                return whole
+        if not lines or sum(map(len, lines)) > MAX_PIECES:
+            return Answer(None, STRANGE if lines else BLANK)
+        answers = [self._read_line(line) for line in lines]
         if len(answers) == 1:
             return answers[0]
-        refused = [str(i) for i, answer in enumerate(answers, 1) if answer.label is None]
-        reason = f"{STRANGE}: part {', '.join(refused)} of {len(answers)}" if refused else None
-        between = "" if self.strokes else " "
-        number = None if refused else between.join(answer.label or "" for answer in answers)
-        return Answer(number, reason, digits=answers)
+        digits = [digit for answer in answers for digit in answer.digits or [answer]]
+        refused = [answer.reason for answer in answers if answer.reason]
+        text = "\n".join(answer.label or "" for answer in answers)
+        return Answer(None if refused else text, refused[0] if refused else None, digits=digits)
+
+    def _read_line(self, pieces: list[Piece]) -> Answer:
+        """Read pieces of ink from left to right."""
+        found = self._readings(pieces)
+        best = found[0]
+        parts = self._cut(pieces, best) if self.neighbours else pieces
+        cut_up = self._readings(parts) if len(parts) > len(pieces) else found
+        if cut_up[0].cost < best.cost:
+            found, best, pieces = cut_up, cut_up[0], parts
+        if (
+            len(best.arcs) == 1
+            and best.arcs[0].image is not None
+            and (len(found) == 1 or found[1].cost - best.cost > MARGIN)
+        ):
+            return self._judge(best.arcs[0].image)
+        digits, texts = [], []
+        others = (
+            {(arc.first, arc.stop, arc.text) for arc in found[1].arcs}
+            if len(found) > 1 and found[1].cost - best.cost < MARGIN
+            else None
+        )
+        for arc in best.arcs:
+            answer = None
+            if arc.image is not None:
+                answer = self._judge(arc.image, in_row=True)
+                is_cut = joined(pieces[arc.first : arc.stop]).seams
+                if is_cut and answer.look and self.neighbours:
+                    near = self.neighbours.labels[answer.look.nearest] == answer.guess
+                    if near.sum() < AGREEING or answer.look.strangeness[0] > STRICT:
+                        answer = replace(answer, label=None, reason=STRANGE)
+                digits.append(answer)
+            if others is not None and (arc.first, arc.stop, arc.text) not in others:
+                texts.append(UNREAD)
+            else:
+                texts.append(arc.text if answer is None else answer.label or UNREAD)
+        text = ("" if self.strokes else " ").join(texts)
+        if UNREAD in texts or len(digits) > MAX_DIGITS or not digits:
+            if set(texts) == {UNREAD} or not digits:
+                return Answer(None, STRANGE, digits=digits if len(digits) > 1 else [])
+            return Answer(None, f"{STRANGE}: {text}", digits=digits)
+        return Answer(text, digits=digits)
+
+    def _cut(self, pieces: list[Piece], best: Reading) -> list[Piece]:
+        """Cut the pieces of characters that are hardly digits."""
+        parts: list[Piece] = []
+        for arc in best.arcs:
+            for piece in pieces[arc.first : arc.stop]:
+                is_wide = len(piece.columns) > WIDE * len(piece.rows) and arc.stop == arc.first + 1
+                doubtful = is_wide or (arc.cost >= SURE and len(pieces) > 1)
+                parts += cut(piece, 100 * len(parts)) if doubtful else [piece]
+        return sorted(parts, key=lambda piece: piece.columns.start + piece.columns.stop)
+
+    def _readings(self, pieces: list[Piece]) -> list[Reading]:
+        """What a line may say, the likeliest first."""
+        tallest = max(len(piece.rows) for piece in pieces)
+        tall = [piece for piece in pieces if len(piece.rows) > 0.5 * tallest]
+        line = range(
+            int(np.median([piece.rows.start for piece in tall])),
+            int(np.median([piece.rows.stop for piece in tall])),
+        )
+        spans = spans_of(pieces, len(line))
+        wholes = [joined(pieces[first:stop]) for first, stop in spans]
+        views = [usual_hands(whole.ink) for whole in wholes]
+        images = np.stack([drawn_to_mnist(view) for hands in views for view in hands])
+        fitted = resized(images, self.shape)
+        guesses = self.ask(fitted)[0]
+        strange = np.full(len(images), 0.5)
+        if self.neighbours:
+            strange = self.neighbours.strangeness(fitted, guesses) / self.neighbours.limits[0]
+        strange[[_is_bar_or_blot(image) for image in images]] = 20
+        ends = np.cumsum([len(hands) for hands in views])
+        least = [
+            end - len(hands) + int(strange[end - len(hands) : end].argmin())
+            for end, hands in zip(ends, views, strict=True)
+        ]
+        images, guesses, strange = images[least], guesses[least], strange[least]
+        shapes = np.array(
+            [
+                shape_of(pieces[first:stop], whole, len(line))
+                for (first, stop), whole in zip(spans, wholes, strict=True)
+            ]
+        )
+        costs = cost_of(strange, shapes)
+        marked = np.array(
+            [looks_like_mark(piece, line) and is_beside(piece, tall) for piece in pieces]
+        )
+        costs += [MARKED * (stop > first + 1 and marked[first:stop].any()) for first, stop in spans]
+        arcs = [
+            Arc(*span, self.classes[int(guess)], float(cost), image)
+            for span, guess, cost, image in zip(spans, guesses, costs, images, strict=True)
+        ]
+        arcs += [Arc(i, i + 1, UNREAD, UNREAD_COST) for i in range(len(pieces))]
+        if len(pieces) > 1:
+            for first, stop in spans:
+                mark = mark_of(pieces[first:stop], line)
+                if mark and all(
+                    is_beside(piece, tall)
+                    for piece in pieces[first:stop]
+                    if all(piece is not one for one in tall)
+                ):
+                    arcs.append(Arc(first, stop, mark, 0.05))
+        return readings(arcs, len(pieces))
 
     def _judge(self, image: Ink, in_row: bool = False) -> Answer:
         """Read one digit that looks as MNIST's do, and doubt it."""
@@ -322,6 +445,11 @@ def load_reader(run: str | Path | Run) -> Reader:
     ('2', np.int64(2))
     """
     return Reader(run if isinstance(run, Run) else open_run(str(run)))
+
+
+def is_beside(piece: Piece, tall: list[Piece]) -> bool:
+    """Whether ink stands beside all digits, and not above or below one."""
+    return all(share(piece.columns, other.columns) <= 0.35 for other in tall)
 
 
 def _is_bar_or_blot(image: Ink) -> bool:
