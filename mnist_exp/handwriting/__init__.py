@@ -1,8 +1,9 @@
 """From pictures to ink, from ink to digits that look like MNIST's, and what is no digit."""
 
+from mnist_exp.handwriting._cuts import cut
 from mnist_exp.handwriting._hands import usual_hands
 from mnist_exp.handwriting._ink import Ink, ink_box, open_picture, photo_to_ink, read_image
-from mnist_exp.handwriting._marks import looks_like_mark, mark_of
+from mnist_exp.handwriting._marks import are_loose, long_mark_of, mark_of
 from mnist_exp.handwriting._non_digits import non_digits
 from mnist_exp.handwriting._normalize import (
     SIDE,
@@ -13,19 +14,28 @@ from mnist_exp.handwriting._normalize import (
     resized,
     to_mnist,
 )
-from mnist_exp.handwriting._segments import Piece, cut, joined, share, split_lines
+from mnist_exp.handwriting._segments import (
+    Piece,
+    are_tangled,
+    joined,
+    share,
+    shared_rows,
+    split_lines,
+)
 
 __all__ = [
     "SIDE",
     "Ink",
     "Piece",
+    "are_loose",
+    "are_tangled",
     "as_prepared",
     "cut",
     "drawn_to_mnist",
     "image_to_mnist",
     "ink_box",
     "joined",
-    "looks_like_mark",
+    "long_mark_of",
     "looks_like_mnist",
     "mark_of",
     "non_digits",
@@ -34,6 +44,7 @@ __all__ = [
     "read_image",
     "resized",
     "share",
+    "shared_rows",
     "split_lines",
     "to_mnist",
     "usual_hands",

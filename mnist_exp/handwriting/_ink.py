@@ -182,11 +182,11 @@ def photo_to_ink(image: Image.Image) -> Ink:
 
 
 def _in_strokes(ink: NDArray[np.float32], noise: float) -> NDArray[np.bool_]:
-    """Mark connected ink, but no shade (below half the peak) and no speck (0.5 % of the most)."""
+    """Mark connected ink, but no shade (below half the peak) and no speck (0.2 % of the most)."""
     parts, _ = scipy.ndimage.label(ink > noise, np.ones((3, 3)))
     sums = np.bincount(parts.ravel(), ink.ravel())
     strong = np.bincount(parts[ink > ink.max() / 2], minlength=len(sums)) > 0
-    return np.asarray((strong & (sums > 0.005 * sums[1:].max()))[parts] & (parts > 0))
+    return np.asarray((strong & (sums > 0.002 * sums[1:].max()))[parts] & (parts > 0))
 
 
 def grey_values(image: Image.Image) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from mnist_exp.handwriting import Ink, Piece, share
 LONGEST = 4  # pieces of one character
 BROADEST = 1.6  # of the line's height that a character is wide
 UNREAD = "?"
-UNREAD_COST = 5.0  # of a piece that is no character
+UNREAD_COST = 3.0  # of a piece that is no character
 WEIGHTS = np.array([2.0, -2.7, -11.0, -2.6, -1.7, -9.4, -1.3, -0.6, -3.0, 0.0])
 BEST = 4  # readings that are kept at each node
 
@@ -31,6 +31,7 @@ class Arc:
     text: str
     cost: float
     image: Ink | None = None  # what the model sees; None for a mark or what is not read
+    is_mark: bool = False
 
 
 @dataclass(frozen=True)

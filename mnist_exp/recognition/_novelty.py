@@ -21,13 +21,17 @@ from PIL import Image
 from mnist_exp.data import Images, Labels, Split
 from mnist_exp.evaluation import nearest
 from mnist_exp.features import Hog, Pixels
-from mnist_exp.handwriting import SIDE, Ink, drawn_to_mnist, non_digits, resized
+from mnist_exp.handwriting import SIDE, Ink, drawn_to_mnist, ink_box, non_digits, resized
 
 MAX_IMAGES, MAX_HELD_OUT = 20_000, 2_000  # three times as many refuse no more letters
 MAX_FOR_AXES = 8_000  # images that the principal components are computed from
 COMPONENTS = 150
+MANY = 256  # images; fewer are described sooner than threads start
 MIRRORED, MAX_MIRRORED = (2, 3, 7), 400  # classes whose mirror image is no digit
 CONTRAST = 0.7  # exponent of the distance to non-digits; 0.5 refuses two in a hundred letters less
+LOWEST = 10  # px of 20 that the lowest digits are high; a bar that lies is lower
+BROAD = 12  # px that a digit is high and wide to count as a broad one
+FULLEST = 0.64  # share of its box that the ink of a broad digit fills; a blot fills more
 # Per cent of real images: of one alone, and of one in a row, whose neighbours speak for it.
 REFUSED = 1.5, 0.3
 
@@ -223,6 +227,12 @@ class Neighbours:
         return np.asarray(distances / np.maximum(away, 1e-6) ** CONTRAST, np.float64)
 
 
+def is_bar_or_blot(image: Ink) -> bool:
+    """Tell whether the ink (28, 28) lies flat or fills its box; 1 in 1,000 training images does."""
+    box = image[ink_box(image)]
+    return len(box) < LOWEST or bool(min(box.shape) >= BROAD and box.mean() / 255 > FULLEST)
+
+
 def _redrawn(image: Ink) -> Ink:
     """Give an image of strokes the sharp edges of a pen, and MNIST's look as a drawing gets it."""
     large = Image.fromarray(image).resize((8 * SIDE, 8 * SIDE), Image.Resampling.BICUBIC)
@@ -236,5 +246,6 @@ def _features(images: Images) -> NDArray[np.float32]:
         scale = SIDE / max(height, width)
         images = resized(images, (round(height * scale) or 1, round(width * scale) or 1))
     # HOG needs 8 pixels a side.
-    extract = Hog(deskew=False, n_jobs=-1) if min(images.shape[1:]) >= 8 else Pixels()
+    n_jobs = 1 if len(images) < MANY else -1
+    extract = Hog(deskew=False, n_jobs=n_jobs) if min(images.shape[1:]) >= 8 else Pixels()
     return np.asarray(extract.fit_transform(images), np.float32)
