@@ -4,13 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mnist_exp.handwriting._ink import ink_box
+from mnist_exp.handwriting._ink import Ink, ink_box
 from mnist_exp.handwriting._segments import Piece, pen_width
 
 SIDE = 64  # px that a piece is high, at most, when cuts are looked for
 PENS = 2.2  # times the pen's width that a cut may cross
-APART, LEAST = 0.12, 0.06  # of the height between cuts; of the ink on either side
-MAX_CUTS = 3
+APART = 0.1  # of the height between cuts
+LEAST, LOWEST = 0.1, 0.6  # of the ink on either side of a cut; of the height that it has there
+MAX_CUTS = 4
 
 
 def cut(piece: Piece, first: int) -> list[Piece]:
@@ -37,9 +38,12 @@ def cut(piece: Piece, first: int) -> list[Piece]:
     seams: list[tuple[NDArray[np.intp], float]] = []
     for i in np.argsort(pens, kind="stable"):
         path = paths[i][rows] * step + step // 2
-        left = piece.ink[np.arange(width) < path[:, None]].sum() / piece.ink.sum()
+        is_left = np.arange(width) < path[:, None]
+        left = piece.ink[is_left].sum() / piece.ink.sum()
+        lowest = min(len(_rows_of(piece.ink * side)) for side in (is_left, ~is_left))
         apart = min((abs(path - other).mean() for other, _ in seams), default=height)
-        if pens[i] <= PENS and LEAST < left < 1 - LEAST and apart > APART * height:
+        is_thin = pens[i] <= PENS and LEAST < left < 1 - LEAST and lowest > LOWEST * height
+        if is_thin and apart > APART * height:
             seams = [*seams, (path, float(pens[i]))][:MAX_CUTS]
     seams.sort(key=lambda seam: seam[0].mean())
     side = sum((np.arange(width) >= path[:, None] for path, _ in seams), np.zeros((1, 1), int))
@@ -53,6 +57,11 @@ def cut(piece: Piece, first: int) -> list[Piece]:
             place = piece.top + rows_.start, piece.left + columns.start
             parts.append(Piece(ink[rows_, columns], *place, piece.seams + bounds))
     return parts
+
+
+def _rows_of(ink: Ink) -> range:
+    rows = ink_box(ink)[0]
+    return range(rows.start or 0, rows.stop)
 
 
 def _paths(drawn: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:

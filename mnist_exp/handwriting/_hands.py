@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import scipy
+from numpy.typing import NDArray
 from PIL import Image
 
 from mnist_exp.handwriting._ink import Ink, ink_box
@@ -11,10 +12,13 @@ from mnist_exp.handwriting._segments import pen_width
 
 # Across over down; nine of ten training images lie within.
 SLANTS = (-0.15, 0.45)
-NARROW, WIDENED = 0.45, 0.6  # width to height: what is narrower, other than a bar, and what it gets
+NARROW, WIDENED = (
+    0.45,
+    0.75,
+)  # width to height: what is narrower, other than a bar, and what it gets
 BAR = 2.5  # pens' widths; what is not wider is a bar
 THIN = 0.06  # pen's width to the longest side; a thinner line would vanish when it is reduced
-SIDE, PEN = 80, 12  # px of the longest side, and of the pen, where a digit is drawn again
+SIDE, PEN = 80, 9  # px of the longest side, and of the pen, where a digit is drawn again
 
 
 def usual_hands(ink: Ink) -> list[Ink]:
@@ -43,6 +47,68 @@ def usual_hands(ink: Ink) -> list[Ink]:
     return [_widened(view) for view in ([ink] if upright is ink else [ink, upright])]
 
 
+def by_other_hand(image: Ink, rng: np.random.Generator) -> Ink:
+    """Write a digit as other hands do: leaning, narrow, with a fine or a broad pen.
+
+    Parameters
+    ----------
+    image : array of shape (h, w), uint8
+        White ink on black, as MNIST has it.
+    rng : numpy.random.Generator
+        Decides how far it leans (0.4 of its height at most), its width (down to a fifth of its
+        height) and its pen.
+
+    Returns
+    -------
+    array of shape (h, w), uint8
+        The ink in its box, about 112 px high.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ink = np.zeros((28, 28), np.uint8)
+    >>> ink[4:24, 8:20] = 255
+    >>> by_other_hand(ink, np.random.default_rng(0)).max()
+    np.uint8(255)
+    """
+    box = Image.fromarray(image[ink_box(image)])
+    slant, width, pen = rng.uniform(-0.4, 0.4), rng.uniform(0.4, 1), rng.uniform(1, 12)
+    width = max(width, 0.2 * box.height / box.width)
+    height = round(112 * box.height / max(box.size))
+    large = box.resize((round(112 * width * box.width / max(box.size)) or 1, height))
+    line = _skeleton(_sheared(np.asarray(large), -slant), 127)
+    return _drawn(line.astype(np.float32), pen)
+
+
+def _skeleton(ink: Ink, level: int) -> NDArray[np.bool_]:
+    """The centre lines of strokes."""
+    from skimage.morphology import skeletonize
+
+    thin: Any = skeletonize
+    return np.asarray(thin(np.pad(ink > level, 1)), bool)
+
+
+def _drawn(line: NDArray[Any], pen: float) -> Ink:
+    """Draw a line with a round pen."""
+    edge = int(pen) + 2
+    away = scipy.ndimage.distance_transform_edt(np.pad(line, edge) < 0.3 * line.max())
+    drawn = np.asarray(255 * np.clip(pen / 2 - away + 0.5, 0, 1), np.uint8)
+    return drawn[ink_box(drawn)]
+
+
+def _sheared(ink: Ink, excess: float) -> Ink:
+    """Ink that leans less by `excess` of its height."""
+    height, width = ink.shape
+    size = width + int(abs(excess) * height) + 3, height
+    terms = (1, -excess, -max(-excess, 0) * height - 1, 0, 1, 0)
+    sheared = np.asarray(
+        Image.fromarray(ink).transform(
+            size, Image.Transform.AFFINE, terms, Image.Resampling.BICUBIC
+        )
+    )
+    return sheared[ink_box(sheared)]
+
+
 def _widened(ink: Ink) -> Ink:
     """Draw what is narrow or fine again, wider, with a usual pen."""
     height, width = ink.shape
@@ -52,19 +118,13 @@ def _widened(ink: Ink) -> Ink:
     is_narrow = width < NARROW * height and width > BAR * pen
     if not is_narrow and pen > THIN * max(ink.shape):
         return ink
-    from skimage.morphology import skeletonize
-
     stretch = (WIDENED * height - pen) / (width - pen) if is_narrow else 1.0
-    thin: Any = skeletonize
-    line = Image.fromarray(thin(np.pad(ink > min(127, ink.max() // 2), 1)))
+    line = Image.fromarray(_skeleton(ink, min(127, int(ink.max()) // 2)))
     scale = SIDE / max(height, width * stretch)
     size = [
         max(1, round(side * scale * by)) for side, by in zip(line.size, (stretch, 1), strict=True)
     ]
-    large = np.asarray(line.convert("L").resize(size, Image.Resampling.BILINEAR))
-    away = scipy.ndimage.distance_transform_edt(np.pad(large, PEN) < 0.3 * large.max())
-    drawn = np.asarray(255 * np.clip(PEN / 2 - away + 0.5, 0, 1), np.uint8)
-    return drawn[ink_box(drawn)]
+    return _drawn(np.asarray(line.convert("L").resize(size, Image.Resampling.BILINEAR)), PEN)
 
 
 def _upright(ink: Ink) -> Ink:
@@ -74,13 +134,4 @@ def _upright(ink: Ink) -> Ink:
         return ink
     slant = -np.mean((y - y.mean()) * (x - x.mean())) / max(np.var(y), 1e-6)
     excess = slant - np.clip(slant, *SLANTS)
-    if not excess:
-        return ink
-    height, width = ink.shape
-    size = width + int(abs(excess) * height) + 3, height
-    terms = (1, -excess, -max(-excess, 0) * height - 1, 0, 1, 0)
-    sheared = Image.fromarray(ink).transform(
-        size, Image.Transform.AFFINE, terms, Image.Resampling.BICUBIC
-    )
-    upright = np.asarray(sheared)
-    return upright[ink_box(upright)]
+    return _sheared(ink, excess) if excess else ink

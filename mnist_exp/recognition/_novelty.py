@@ -4,9 +4,10 @@ A model gives everything a class. What tells a letter from a digit is its distan
 training image of the class that the model named, in principal components of HOG, with what the
 components leave out; for digits, against its distance to the nearest of some letters and scribbles
 (`non_digits`). The limit is read off held-out training images, redrawn with a sharp pen as visitors
-draw, so that a known share of real ones is refused. Measured on 240 letters of seven handwriting
-fonts, at 1.5 % of real digits refused: this refuses 76 %, the distance to the class alone 61 %. On
-the 115 letters, signs, scribbles and shapes of scripts/benchmark_reading.py: 95 % and 80 %.
+draw, some of them narrow, leaning or fine, so that a known share of real ones is refused. Measured
+on 240 letters of seven handwriting fonts, at 1.5 % of real digits refused: this refuses 76 %, the
+distance to the class alone 61 %. On the 115 letters, signs, scribbles and shapes of
+scripts/benchmark_reading.py: 95 % and 80 %.
 """
 
 from collections.abc import Mapping
@@ -21,11 +22,25 @@ from PIL import Image
 from mnist_exp.data import Images, Labels, Split
 from mnist_exp.evaluation import nearest
 from mnist_exp.features import Hog, Pixels
-from mnist_exp.handwriting import SIDE, Ink, drawn_to_mnist, ink_box, non_digits, resized
+from mnist_exp.handwriting import (
+    SIDE,
+    Ink,
+    by_other_hand,
+    drawn_to_mnist,
+    ink_box,
+    non_digits,
+    resized,
+    usual_hands,
+)
 
-MAX_IMAGES, MAX_HELD_OUT = 20_000, 2_000  # three times as many refuse no more letters
+MAX_IMAGES, MAX_HELD_OUT, MAX_HANDS = (
+    20_000,
+    2_000,
+    500,
+)  # three times as many refuse no more letters
 MAX_FOR_AXES = 8_000  # images that the principal components are computed from
 COMPONENTS = 150
+LEAST = 1e-6  # of a distance that divides
 MANY = 256  # images; fewer are described sooner than threads start
 MIRRORED, MAX_MIRRORED = (2, 3, 7), 400  # classes whose mirror image is no digit
 CONTRAST = 0.7  # exponent of the distance to non-digits; 0.5 refuses two in a hundred letters less
@@ -43,6 +58,7 @@ class Look:
     nearest: NDArray[np.intp]  # positions of the nearest images, the nearest first
     # Distance to its class over the limit, alone and in a row: 1 is just refused.
     strangeness: tuple[float, float]
+    doubt: float  # distance to its class over that to the nearest of another
 
 
 @dataclass(frozen=True)
@@ -141,10 +157,13 @@ class Neighbours:
         index = cls(images, train.labels[sample], mean, axes, codes, foreign_codes, no_limits)
         if not len(held_out):
             return index
-        others = train.images[held_out]
+        others, labels = train.images[held_out], train.labels[held_out]
         if strokes and others.shape[1:] == (SIDE, SIDE):
-            others = np.stack([_redrawn(image) for image in others])
-        strangeness = index.strangeness(others, train.labels[held_out])
+            upright = [_redrawn(image) for image in others]
+            rng = np.random.default_rng(seed)
+            hands = [_by_other_hand(image, rng) for image in others[:MAX_HANDS]]
+            others, labels = np.stack(upright + hands), np.append(labels, labels[:MAX_HANDS])
+        strangeness = index.strangeness(others, labels)
         return replace(index, limits=np.percentile(strangeness, np.subtract(100, REFUSED)))
 
     @classmethod
@@ -181,11 +200,14 @@ class Neighbours:
         # All but the length of the codes themselves.
         distances = self._lengths - 2 * (self._rows @ codes[0])
         order = np.argpartition(distances, min(count, len(distances) - 1))[:count]
-        to_class = distances[self.labels == label].min(initial=np.inf)
-        distance = to_class + np.square(codes).sum() + left_out
+        rest = np.square(codes).sum() + left_out
+        is_own = self.labels == label
+        distance = distances[is_own].min(initial=np.inf) + rest
         strangeness = self._against_non_digits(distance, codes, left_out)
         alone, in_row = (strangeness / self.limits).tolist()
-        return Look(order[np.argsort(distances[order])], (alone, in_row))
+        other = distances[~is_own].min(initial=np.inf) + rest
+        doubt = float((distance / np.maximum(other, LEAST))[0])
+        return Look(order[np.argsort(distances[order])], (alone, in_row), doubt)
 
     def rank(self, image: Images, others: Images) -> NDArray[np.intp]:
         """Return positions of images (n, h, w), the most like a picture (h, w) first."""
@@ -195,6 +217,10 @@ class Neighbours:
     @cached_property
     def _rows(self) -> NDArray[np.float32]:
         return self.codes.astype(np.float32)
+
+    @cached_property
+    def _rows_by_label(self) -> dict[int, NDArray[np.float32]]:
+        return {int(label): self._rows[self.labels == label] for label in np.unique(self.labels)}
 
     @cached_property
     def _lengths(self) -> NDArray[np.float32]:
@@ -209,13 +235,21 @@ class Neighbours:
 
     def strangeness(self, images: Images, labels: Labels) -> NDArray[np.float64]:
         """How far (m,) images are from the nearest of their class; infinite where there is none."""
+        return self.compare(images, labels)[0]
+
+    def compare(
+        self, images: Images, labels: Labels
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Strangeness (m,) of images that were given classes, and `Look.doubt` of each."""
         codes, left_out = self._encode(images)
-        distances = np.full(len(images), np.inf)
-        for label in np.intersect1d(labels, self.labels):
-            asked = labels == label
-            _, squared = nearest(codes[asked], self._rows[self.labels == label], 1)
-            distances[asked] = squared[:, 0] + left_out[asked]
-        return self._against_non_digits(distances, codes, left_out)
+        others, distances = np.full((2, len(images)), np.inf)
+        for label, rows in self._rows_by_label.items():
+            _, squared = nearest(codes, rows, 1)
+            away = squared[:, 0] + left_out
+            distances = np.where(labels == label, away, distances)
+            others = np.where(labels == label, others, np.minimum(others, away))
+        strangeness = self._against_non_digits(distances, codes, left_out)
+        return strangeness, distances / np.maximum(others, LEAST)
 
     def _against_non_digits(
         self, distances: NDArray[Any], codes: NDArray[np.float32], left_out: NDArray[np.float32]
@@ -224,7 +258,7 @@ class Neighbours:
         if not len(self.non_digits):
             return distances
         away = nearest(codes, self.non_digits, 1)[1][:, 0] + left_out
-        return np.asarray(distances / np.maximum(away, 1e-6) ** CONTRAST, np.float64)
+        return np.asarray(distances / np.maximum(away, LEAST) ** CONTRAST, np.float64)
 
 
 def is_bar_or_blot(image: Ink) -> bool:
@@ -237,6 +271,12 @@ def _redrawn(image: Ink) -> Ink:
     """Give an image of strokes the sharp edges of a pen, and MNIST's look as a drawing gets it."""
     large = Image.fromarray(image).resize((8 * SIDE, 8 * SIDE), Image.Resampling.BICUBIC)
     return drawn_to_mnist(np.where(np.asarray(large) > 127, np.uint8(255), np.uint8(0)))
+
+
+def _by_other_hand(image: Ink, rng: np.random.Generator) -> Ink:
+    """Write a digit by another hand, and bring it to MNIST's look as it is read."""
+    ink = by_other_hand(image, rng)
+    return drawn_to_mnist(usual_hands(ink)[-1])
 
 
 def _features(images: Images) -> NDArray[np.float32]:

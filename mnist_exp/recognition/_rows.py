@@ -17,6 +17,7 @@ from mnist_exp.handwriting import (
     long_mark_of,
     mark_of,
     resized,
+    share,
     shared_rows,
     usual_hands,
 )
@@ -38,14 +39,18 @@ if TYPE_CHECKING:
 
 NUMBER = re.compile(r"[-(]?0+([-.,:/=]0+)*[%)]?")  # where marks may stand
 MAX_DIGITS = 20  # more is no number but a picture of something
-SURE, MARGIN = 0.3, 0.4  # nats
+MARGIN = 0.4  # nats by which another reading has to be worse
 LOOSE = 8.0  # nats that it costs to take a mark for a part of a digit
-MARK = 0.05  # nats of a mark
+MARK = -1.0  # nats of each piece of a mark; a digit that may be a mark is not likelier
 TOGETHER = 2.0  # nats more for a digit of what makes a mark of several pieces
 STRANGEST = 20.0  # times the limit, of bars and blots
-WIDE = 1.2  # width to height from which a digit may be two that touch
-# For a digit that was cut off: of the 10 nearest, and of the limit. Letters fall apart into 1s.
-AGREEING, STRICT = 8, 0.8
+# Nats of a digit that may be two, at least; of one that was cut off, at most; in favour of cuts.
+SURE, DOUBTFUL, IN_FAVOUR = -0.7, 2.0, 1.5
+BROAD, WIDE = 0.9, 1.2  # width to height from which a doubtful digit, and any, may be two
+NARROW = 0.45  # width to height
+HALF_BROAD, LIKE = 0.6, 0.8  # width to height of what may be two; of the limit, if it is one
+# How much nearer than its class another may be: for a narrow digit, and for any in a row.
+DOUBTS = 1.0, 1.3
 
 
 def read_line(reader: "Reader", pieces: list[Piece]) -> Answer:
@@ -66,18 +71,18 @@ def read_line(reader: "Reader", pieces: list[Piece]) -> Answer:
     likely = _readings(reader, pieces)
     parts = _cut(pieces, likely[0]) if reader.neighbours else pieces
     if len(parts) > len(pieces):
-        of_parts = _readings(reader, parts)
-        if of_parts[0].cost < likely[0].cost:
+        of_parts = _readings(reader, parts, all_read=True)
+        worst = max(arc.cost for arc in of_parts[0].arcs)
+        if worst < DOUBTFUL and of_parts[0].cost < likely[0].cost + IN_FAVOUR:
             likely, pieces = of_parts, parts
     arcs = likely[0].arcs
-    rivals = [
-        arc for other in likely[1:2] if other.cost - likely[0].cost < MARGIN for arc in other.arcs
-    ]
+    near = [other for other in likely[1:2] if other.cost - likely[0].cost < MARGIN]
+    rivals = [arc for other in near for arc in other.arcs]
     images = [arc.image for arc in arcs if arc.image is not None]
     if not images:
         return Answer(None, STRANGE)
     if len(arcs) == 1 and not rivals:
-        return reader.judge(np.stack(images))[0]
+        return _alone(reader.judge(np.stack(images))[0], joined(pieces))
     answers = reader.judge(np.stack(images), in_row=True)
     return _line_answer(reader, pieces, arcs, rivals, answers)
 
@@ -96,7 +101,7 @@ def _line_answer(
     for arc in arcs:
         text = arc.text
         if arc.image is not None:
-            answer = _with_doubt(reader, next(remaining), pieces[arc.first : arc.stop])
+            answer = _with_doubt(next(remaining), pieces[arc.first : arc.stop])
             digits.append(answer)
             text = answer.label or UNREAD
         is_sure = not rivals or (arc.first, arc.stop, arc.text) in [
@@ -116,14 +121,26 @@ def _line_answer(
     return Answer(None, f"{reason}: {text}", digits=digits)
 
 
-def _with_doubt(reader: "Reader", answer: Answer, pieces: Sequence[Piece]) -> Answer:
-    """Refuse what was cut off unless it is much like a digit."""
-    if not joined(pieces).seams or answer.look is None or reader.neighbours is None:
-        return answer
-    near = reader.neighbours.labels[answer.look.nearest] == answer.guess
-    if near.sum() >= AGREEING and answer.look.strangeness[0] <= STRICT:
+def _alone(answer: Answer, whole: Piece) -> Answer:
+    """Refuse a narrow digit more like another one, and what is broad as two and unlike any."""
+    if _is_narrow(whole):
+        return _with_doubt(answer, [whole])
+    is_broad = len(whole.columns) > HALF_BROAD * len(whole.rows)
+    if is_broad and answer.look and answer.look.strangeness[0] > LIKE:
+        return replace(answer, label=None, reason=STRANGE)
+    return answer
+
+
+def _with_doubt(answer: Answer, pieces: Sequence[Piece]) -> Answer:
+    """Refuse what is more like another digit."""
+    limit = DOUBTS[not _is_narrow(joined(pieces))]
+    if answer.label is None or answer.look is None or answer.look.doubt <= limit:
         return answer
     return replace(answer, label=None, reason=STRANGE)
+
+
+def _is_narrow(whole: Piece) -> bool:
+    return len(whole.columns) < NARROW * len(whole.rows)
 
 
 def _cut(pieces: list[Piece], best: Reading) -> list[Piece]:
@@ -131,24 +148,25 @@ def _cut(pieces: list[Piece], best: Reading) -> list[Piece]:
     parts: list[Piece] = []
     for arc in best.arcs:
         for piece in pieces[arc.first : arc.stop]:
-            is_wide = len(piece.columns) > WIDE * len(piece.rows) and arc.stop == arc.first + 1
-            is_doubtful = is_wide or (arc.cost >= SURE and len(pieces) > 1)
+            ratio = len(piece.columns) / len(piece.rows)
+            is_doubtful = ratio > (BROAD if arc.cost > SURE else WIDE)
             parts += cut(piece, 100 * len(parts)) if is_doubtful else [piece]
     return sorted(parts, key=lambda piece: piece.columns.start + piece.columns.stop)
 
 
-def _readings(reader: "Reader", pieces: list[Piece]) -> list[Reading]:
+def _readings(reader: "Reader", pieces: list[Piece], all_read: bool = False) -> list[Reading]:
     """What a line may say, the likeliest first."""
     rows = shared_rows(pieces)
     spans = spans_of(pieces, len(rows))
     marks = _marks(pieces, spans, rows) if len(pieces) > 1 else []
-    arcs = [*marks, *(Arc(i, i + 1, UNREAD, UNREAD_COST) for i in range(len(pieces)))]
+    unread = [] if all_read or len(pieces) == 1 else range(len(pieces))
+    arcs = [*marks, *(Arc(i, i + 1, UNREAD, UNREAD_COST) for i in unread)]
     for digit in _digits(reader, pieces, spans, rows):
-        is_doubtful = any(
-            mark.stop > mark.first + 1 and mark.first < digit.stop and digit.first < mark.stop
-            for mark in marks
-        )
-        arcs.append(replace(digit, cost=digit.cost + TOGETHER * is_doubtful))
+        cost = digit.cost
+        for mark in marks:
+            if mark.first < digit.stop and digit.first < mark.stop:
+                cost = max(cost, mark.cost + TOGETHER * (mark.stop > mark.first + 1))
+        arcs.append(replace(digit, cost=cost))
     return readings(arcs, len(pieces))
 
 
@@ -158,9 +176,15 @@ def _marks(pieces: list[Piece], spans: list[tuple[int, int]], rows: range) -> li
         mark = mark_of(pieces[first:stop], rows)
         if stop == first + 1:
             mark = mark or long_mark_of(pieces[first], pieces)
-        if mark:
-            arcs.append(Arc(first, stop, mark, MARK, is_mark=True))
+        if mark and not any(_is_below(pieces[first], other) for other in pieces):
+            arcs.append(Arc(first, stop, mark, MARK * (stop - first), is_mark=True))
     return arcs
+
+
+def _is_below(piece: Piece, other: Piece) -> bool:
+    """Whether a piece stands right below another, where no mark of a number does."""
+    is_high = len(other.rows) > 2 * len(piece.rows)
+    return is_high and piece.top >= other.rows.stop and share(piece.columns, other.columns) > 0.35
 
 
 def _digits(
