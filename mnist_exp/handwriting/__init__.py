@@ -14,6 +14,7 @@ from mnist_exp.handwriting._normalize import (
     resized,
     to_mnist,
 )
+from mnist_exp.handwriting._pages import read_pages
 from mnist_exp.handwriting._segments import (
     Piece,
     are_tangled,
@@ -43,6 +44,7 @@ __all__ = [
     "open_picture",
     "photo_to_ink",
     "read_image",
+    "read_pages",
     "resized",
     "share",
     "shared_rows",

@@ -48,7 +48,7 @@ STRANGEST = 20.0  # times the limit, of bars and blots
 SURE, DOUBTFUL, IN_FAVOUR = -0.7, 2.0, 1.5
 BROAD, WIDE = 0.9, 1.2  # width to height from which a doubtful digit, and any, may be two
 NARROW = 0.45  # width to height
-HALF_BROAD, LIKE = 0.6, 0.8  # width to height of what may be two; of the limit, if it is one
+HALF_BROAD, LIKE = 0.6, 0.75  # width to height of what may be two; of the limit, if it is one
 # How much nearer than its class another may be: for a narrow digit, and for any in a row.
 DOUBTS = 1.0, 1.3
 
