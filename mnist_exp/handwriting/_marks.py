@@ -9,7 +9,7 @@ from mnist_exp.handwriting._segments import Piece, gap, pen_width, share, shared
 SMALL = 0.5  # of the line's height: what is higher is no point, comma or minus
 DOT = 0.32  # of the line's height
 ROUND, LONG = 1.45, 1.6  # length to breadth of a dot at most, of a stroke at least
-NEAR = 0.75  # of the pen's width: a smaller gap is a break in a stroke
+NEAR = 1.0  # of the pen's width: a smaller gap is a break in a stroke
 LEAN, BOW = 0.2, 0.07  # across over down, of a slash and of a bracket
 
 

@@ -37,11 +37,11 @@ from mnist_exp.recognition._novelty import is_bar_or_blot
 if TYPE_CHECKING:
     from mnist_exp.recognition._reader import Reader
 
-NUMBER = re.compile(r"[-(]?0+([-.,:/=]0+)*[%)]?")  # where marks may stand
+NUMBER = re.compile(r"-?0+([-.,:/=]0+)*%?|\(0+\)")  # where marks may stand
 MAX_DIGITS = 20  # more is no number but a picture of something
 MARGIN = 0.4  # nats by which another reading has to be worse
 LOOSE = 8.0  # nats that it costs to take a mark for a part of a digit
-MARK = -1.0  # nats of each piece of a mark; a digit that may be a mark is not likelier
+MARK = -1.0  # nats of a mark, twice more for each further piece; a digit there is not likelier
 TOGETHER = 2.0  # nats more for a digit of what makes a mark of several pieces
 STRANGEST = 20.0  # times the limit, of bars and blots
 # Nats of a digit that may be two, at least; of one that was cut off, at most; in favour of cuts.
@@ -115,7 +115,7 @@ def _line_answer(
     form = "".join("0" if arc.image is not None else arc.text for arc in arcs)
     if UNREAD not in texts and len(digits) <= MAX_DIGITS and NUMBER.fullmatch(form):
         return Answer(text, digits=digits)
-    reason = MARKS if is_foreign or UNREAD not in texts else STRANGE
+    reason = MARKS if is_foreign or not NUMBER.fullmatch(form.replace(UNREAD, "0")) else STRANGE
     if set(texts) == {UNREAD}:
         return Answer(None, reason, digits=digits if len(digits) > 1 else [])
     return Answer(None, f"{reason}: {text}", digits=digits)
@@ -126,7 +126,8 @@ def _alone(answer: Answer, whole: Piece) -> Answer:
     if _is_narrow(whole):
         return _with_doubt(answer, [whole])
     is_broad = len(whole.columns) > HALF_BROAD * len(whole.rows)
-    if is_broad and answer.look and answer.look.strangeness[0] > LIKE:
+    is_usual = [hand.shape for hand in usual_hands(whole.ink)] == [whole.ink.shape]
+    if is_broad and is_usual and answer.look and answer.look.strangeness[0] > LIKE:
         return replace(answer, label=None, reason=STRANGE)
     return answer
 
@@ -172,12 +173,13 @@ def _readings(reader: "Reader", pieces: list[Piece], all_read: bool = False) -> 
 
 def _marks(pieces: list[Piece], spans: list[tuple[int, int]], rows: range) -> list[Arc]:
     arcs = []
+    loose = are_loose(pieces, rows)
     for first, stop in spans:
         mark = mark_of(pieces[first:stop], rows)
         if stop == first + 1:
-            mark = mark or long_mark_of(pieces[first], pieces)
+            mark = mark if loose[first] else long_mark_of(pieces[first], pieces)
         if mark and not any(_is_below(pieces[first], other) for other in pieces):
-            arcs.append(Arc(first, stop, mark, MARK * (stop - first), is_mark=True))
+            arcs.append(Arc(first, stop, mark, MARK * (2 * (stop - first) - 1), is_mark=True))
     return arcs
 
 
