@@ -48,7 +48,8 @@ STRANGEST = 20.0  # times the limit, of bars and blots
 SURE, DOUBTFUL, IN_FAVOUR = -0.7, 2.0, 1.5
 BROAD, WIDE = 0.9, 1.2  # width to height from which a doubtful digit, and any, may be two
 NARROW = 0.45  # width to height
-HALF_BROAD, LIKE = 0.6, 0.75  # width to height of what may be two; of the limit, if it is one
+# Of the limit, which is read off all hands: of a digit by a usual hand, and if it is broad as two.
+USUAL, LIKE, HALF_BROAD = 0.87, 0.75, 0.7
 # How much nearer than its class another may be: for a narrow digit, and for any in a row.
 DOUBTS = 1.0, 1.3
 
@@ -122,12 +123,12 @@ def _line_answer(
 
 
 def _alone(answer: Answer, whole: Piece) -> Answer:
-    """Refuse a narrow digit more like another one, and what is broad as two and unlike any."""
+    """Refuse a narrow digit more like another one, and what is strange for a usual hand."""
     if _is_narrow(whole):
         return _with_doubt(answer, [whole])
-    is_broad = len(whole.columns) > HALF_BROAD * len(whole.rows)
+    limit = LIKE if len(whole.columns) > HALF_BROAD * len(whole.rows) else USUAL
     is_usual = [hand.shape for hand in usual_hands(whole.ink)] == [whole.ink.shape]
-    if is_broad and is_usual and answer.look and answer.look.strangeness[0] > LIKE:
+    if is_usual and answer.look and answer.look.strangeness[0] > limit:
         return replace(answer, label=None, reason=STRANGE)
     return answer
 
