@@ -1,7 +1,7 @@
 """From pictures to ink, from ink to digits that look like MNIST's, and what is no digit."""
 
 from mnist_exp.handwriting._cuts import cut
-from mnist_exp.handwriting._hands import by_other_hand, usual_hands
+from mnist_exp.handwriting._hands import usual_hands
 from mnist_exp.handwriting._ink import Ink, ink_box, open_picture, photo_to_ink, read_image
 from mnist_exp.handwriting._marks import are_loose, long_mark_of, mark_of
 from mnist_exp.handwriting._non_digits import non_digits
@@ -31,7 +31,6 @@ __all__ = [
     "are_loose",
     "are_tangled",
     "as_prepared",
-    "by_other_hand",
     "cut",
     "drawn_to_mnist",
     "image_to_mnist",

@@ -16,7 +16,7 @@ NARROW, WIDENED = (
     0.45,
     0.75,
 )  # width to height: what is narrower, other than a bar, and what it gets
-BAR = 2.5  # pens' widths; what is not wider is a bar
+BAR = 2.5  # pens' widths; what is not wider, and has no hole, is a bar
 THIN = 0.06  # pen's width to the longest side; a thinner line would vanish when it is reduced
 SIDE, PEN = 80, 9  # px of the longest side, and of the pen, where a digit is drawn again
 
@@ -47,45 +47,12 @@ def usual_hands(ink: Ink) -> list[Ink]:
     return [_widened(view) for view in ([ink] if upright is ink else [ink, upright])]
 
 
-def by_other_hand(image: Ink, rng: np.random.Generator) -> Ink:
-    """Write a digit as other hands do: leaning, narrow, with a fine or a broad pen.
-
-    Parameters
-    ----------
-    image : array of shape (h, w), uint8
-        White ink on black, as MNIST has it.
-    rng : numpy.random.Generator
-        Decides how far it leans (0.4 of its height at most), its width (down to a fifth of its
-        height) and its pen.
-
-    Returns
-    -------
-    array of shape (h, w), uint8
-        The ink in its box, about 112 px high.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> ink = np.zeros((28, 28), np.uint8)
-    >>> ink[4:24, 8:20] = 255
-    >>> by_other_hand(ink, np.random.default_rng(0)).max()
-    np.uint8(255)
-    """
-    box = Image.fromarray(image[ink_box(image)])
-    slant, width, pen = rng.uniform(-0.4, 0.4), rng.uniform(0.4, 1), rng.uniform(1, 12)
-    width = max(width, 0.2 * box.height / box.width)
-    height = round(112 * box.height / max(box.size))
-    large = box.resize((round(112 * width * box.width / max(box.size)) or 1, height))
-    line = _skeleton(_sheared(np.asarray(large), -slant), 127)
-    return _drawn(line.astype(np.float32), pen)
-
-
-def _skeleton(ink: Ink, level: int) -> NDArray[np.bool_]:
+def _skeleton(is_drawn: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The centre lines of strokes."""
     from skimage.morphology import skeletonize
 
     thin: Any = skeletonize
-    return np.asarray(thin(np.pad(ink > level, 1)), bool)
+    return np.asarray(thin(np.pad(is_drawn, 1)), bool)
 
 
 def _drawn(line: NDArray[Any], pen: float) -> Ink:
@@ -115,11 +82,13 @@ def _widened(ink: Ink) -> Ink:
     if not ink.any():
         return ink
     pen = pen_width(ink)
-    is_narrow = width < NARROW * height and width > BAR * pen
+    is_drawn = ink > min(127, int(ink.max()) // 2)
+    has_hole = bool((scipy.ndimage.binary_fill_holes(is_drawn) & ~is_drawn).any())
+    is_narrow = width < NARROW * height and (width > BAR * pen or has_hole)
     if not is_narrow and pen > THIN * max(ink.shape):
         return ink
     stretch = (WIDENED * height - pen) / (width - pen) if is_narrow else 1.0
-    line = Image.fromarray(_skeleton(ink, min(127, int(ink.max()) // 2)))
+    line = Image.fromarray(_skeleton(is_drawn))
     scale = SIDE / max(height, width * stretch)
     size = [
         max(1, round(side * scale * by)) for side, by in zip(line.size, (stretch, 1), strict=True)

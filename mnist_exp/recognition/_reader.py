@@ -198,7 +198,7 @@ class Reader:
         text = "\n".join(answer.label or "" for answer in answers)
         return Answer(None if refused else text, refused[0] if refused else None, digits=digits)
 
-    def judge(self, images: Ink, in_row: bool = False) -> list[Answer]:
+    def judge(self, images: Ink, in_row: bool = False, spare: float = 1.0) -> list[Answer]:
         """Read digits that look as MNIST's do, and doubt them.
 
         Parameters
@@ -207,6 +207,8 @@ class Reader:
             White ink on black, one digit in each.
         in_row : bool
             Whether neighbours speak for them, so that stranger ones are believed.
+        spare : float
+            Times the limit that they may be strange.
 
         Returns
         -------
@@ -219,7 +221,7 @@ class Reader:
         for i, (image, guess) in enumerate(zip(fitted, guesses.tolist(), strict=True)):
             look = self.neighbours.look(image, guess) if self.neighbours else None
             is_strange = (self.strokes and is_bar_or_blot(images[i])) or (
-                look is not None and look.strangeness[in_row] > 1
+                look is not None and look.strangeness[in_row] > spare
             )
             reason = STRANGE if is_strange else None
             if not images[i].any():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnist_exp.handwriting import (
+    Ink,
     Piece,
     are_loose,
     cut,
@@ -32,7 +33,7 @@ from mnist_exp.recognition._graph import (
     shape_of,
     spans_of,
 )
-from mnist_exp.recognition._novelty import is_bar_or_blot
+from mnist_exp.recognition._novelty import OTHER_HANDS, is_bar_or_blot
 
 if TYPE_CHECKING:
     from mnist_exp.recognition._reader import Reader
@@ -44,12 +45,11 @@ LOOSE = 8.0  # nats that it costs to take a mark for a part of a digit
 MARK = -1.0  # nats of a mark, twice more for each further piece; a digit there is not likelier
 TOGETHER = 2.0  # nats more for a digit of what makes a mark of several pieces
 STRANGEST = 20.0  # times the limit, of bars and blots
-# Nats of a digit that may be two, at least; of one that was cut off, at most; in favour of cuts.
-SURE, DOUBTFUL, IN_FAVOUR = -0.7, 2.0, 1.5
+# Nats of a digit that may be two, at least; in favour of cuts; of a digit cut off, and of any.
+SURE, IN_FAVOUR, CUT_OFF, DOUBTFUL = -0.7, 1.5, 1.4, 2.0
 BROAD, WIDE = 0.9, 1.2  # width to height from which a doubtful digit, and any, may be two
 NARROW = 0.45  # width to height
-# Of the limit, which is read off all hands: of a digit by a usual hand, and if it is broad as two.
-USUAL, LIKE, HALF_BROAD = 0.87, 0.75, 0.7
+HALF_BROAD, LIKE = 0.7, 0.92  # width to height of what may be two; of the limit, if it is one
 # How much nearer than its class another may be: for a narrow digit, and for any in a row.
 DOUBTS = 1.0, 1.3
 
@@ -74,7 +74,7 @@ def read_line(reader: "Reader", pieces: list[Piece]) -> Answer:
     if len(parts) > len(pieces):
         of_parts = _readings(reader, parts, all_read=True)
         worst = max(arc.cost for arc in of_parts[0].arcs)
-        if worst < DOUBTFUL and of_parts[0].cost < likely[0].cost + IN_FAVOUR:
+        if worst < CUT_OFF and of_parts[0].cost < likely[0].cost + IN_FAVOUR:
             likely, pieces = of_parts, parts
     arcs = likely[0].arcs
     near = [other for other in likely[1:2] if other.cost - likely[0].cost < MARGIN]
@@ -83,8 +83,8 @@ def read_line(reader: "Reader", pieces: list[Piece]) -> Answer:
     if not images:
         return Answer(None, STRANGE)
     if len(arcs) == 1 and not rivals:
-        return _alone(reader.judge(np.stack(images))[0], joined(pieces))
-    answers = reader.judge(np.stack(images), in_row=True)
+        return _alone(reader, np.stack(images), joined(pieces))
+    answers = reader.judge(np.stack(images), in_row=True, spare=OTHER_HANDS)
     return _line_answer(reader, pieces, arcs, rivals, answers)
 
 
@@ -104,7 +104,7 @@ def _line_answer(
         if arc.image is not None:
             answer = _with_doubt(next(remaining), pieces[arc.first : arc.stop])
             digits.append(answer)
-            text = answer.label or UNREAD
+            text = answer.label if answer.label and arc.cost < DOUBTFUL else UNREAD
         is_sure = not rivals or (arc.first, arc.stop, arc.text) in [
             (rival.first, rival.stop, rival.text) for rival in rivals
         ]
@@ -122,15 +122,13 @@ def _line_answer(
     return Answer(None, f"{reason}: {text}", digits=digits)
 
 
-def _alone(answer: Answer, whole: Piece) -> Answer:
-    """Refuse a narrow digit more like another one, and what is strange for a usual hand."""
-    if _is_narrow(whole):
-        return _with_doubt(answer, [whole])
-    limit = LIKE if len(whole.columns) > HALF_BROAD * len(whole.rows) else USUAL
-    is_usual = [hand.shape for hand in usual_hands(whole.ink)] == [whole.ink.shape]
-    if is_usual and answer.look and answer.look.strangeness[0] > limit:
-        return replace(answer, label=None, reason=STRANGE)
-    return answer
+def _alone(reader: "Reader", image: Ink, whole: Piece) -> Answer:
+    """Refuse a narrow digit more like another one, and what is as broad as two and hardly one."""
+    if [hand.shape for hand in usual_hands(whole.ink)] != [whole.ink.shape]:
+        answer = reader.judge(image, spare=OTHER_HANDS)[0]
+        return _with_doubt(answer, [whole]) if _is_narrow(whole) else answer
+    is_broad = len(whole.columns) > HALF_BROAD * len(whole.rows)
+    return reader.judge(image, spare=LIKE if is_broad else 1.0)[0]
 
 
 def _with_doubt(answer: Answer, pieces: Sequence[Piece]) -> Answer:
@@ -201,7 +199,8 @@ def _digits(
     guesses = reader.ask(fitted)[0]
     strange = np.full(len(images), 0.5)
     if reader.neighbours:
-        strange = reader.neighbours.strangeness(fitted, guesses) / reader.neighbours.limits[0]
+        strange = reader.neighbours.strangeness(fitted, guesses)
+        strange /= reader.neighbours.limits[0] * OTHER_HANDS
     strange[[is_bar_or_blot(image) for image in images]] = STRANGEST
     ends = [0, *accumulate(map(len, hands))]
     least = [start + int(strange[start:stop].argmin()) for start, stop in pairwise(ends)]
