@@ -40,7 +40,7 @@ def usual_hands(ink: Ink) -> list[Ink]:
     >>> ink = np.zeros((100, 40), np.uint8)
     >>> ink[10:90, [8, 9, 20, 21]] = ink[[10, 11, 88, 89], 8:22] = 255  # a narrow 0
     >>> [image.shape for image in usual_hands(ink)]
-    [(91, 71)]
+    [(87, 83)]
     """
     ink = ink[ink_box(ink)]
     upright = _upright(ink)

@@ -49,7 +49,6 @@ STRANGEST = 20.0  # times the limit, of bars and blots
 SURE, IN_FAVOUR, CUT_OFF, DOUBTFUL = -0.7, 1.5, 1.4, 2.0
 BROAD, WIDE = 0.9, 1.2  # width to height from which a doubtful digit, and any, may be two
 NARROW = 0.45  # width to height
-HALF_BROAD, LIKE = 0.7, 0.92  # width to height of what may be two; of the limit, if it is one
 # How much nearer than its class another may be: for a narrow digit, and for any in a row.
 DOUBTS = 1.0, 1.3
 
@@ -123,12 +122,10 @@ def _line_answer(
 
 
 def _alone(reader: "Reader", image: Ink, whole: Piece) -> Answer:
-    """Refuse a narrow digit more like another one, and what is as broad as two and hardly one."""
-    if [hand.shape for hand in usual_hands(whole.ink)] != [whole.ink.shape]:
-        answer = reader.judge(image, spare=OTHER_HANDS)[0]
-        return _with_doubt(answer, [whole]) if _is_narrow(whole) else answer
-    is_broad = len(whole.columns) > HALF_BROAD * len(whole.rows)
-    return reader.judge(image, spare=LIKE if is_broad else 1.0)[0]
+    """Refuse a narrow digit that is more like another one."""
+    is_usual = [hand.shape for hand in usual_hands(whole.ink)] == [whole.ink.shape]
+    answer = reader.judge(image, spare=1.0 if is_usual else OTHER_HANDS)[0]
+    return _with_doubt(answer, [whole]) if _is_narrow(whole) else answer
 
 
 def _with_doubt(answer: Answer, pieces: Sequence[Piece]) -> Answer:
