@@ -76,7 +76,7 @@ def long_mark_of(piece: Piece, others: Sequence[Piece]) -> str | None:
     rows = shared_rows(digits)
     spare = 0.01 * len(rows)
     is_beyond = piece.top < rows.start + spare and piece.rows.stop > rows.stop - spare
-    if not is_beyond or len(piece.rows) < 1.12 * len(rows):
+    if not is_beyond or len(piece.rows) < 1.08 * len(rows):
         return None
     lean, bow = _stroke(piece)
     if abs(bow) > BOW and abs(lean) < LEAN:
