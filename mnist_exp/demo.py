@@ -63,7 +63,8 @@ def _serve(arguments: argparse.Namespace) -> None:
     from threadpoolctl import threadpool_limits
 
     from mnist_exp.app.feedback import Feedback
-    from mnist_exp.app.loaded_runs import LoadedRuns, describe, first_run
+    from mnist_exp.app.loaded_runs import LoadedRuns, first_run
+    from mnist_exp.app.naming import describe
     from mnist_exp.runs import open_run
 
     runs = LoadedRuns(

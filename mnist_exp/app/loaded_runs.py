@@ -1,5 +1,6 @@
 """The runs that a visitor may choose from: listed under one folder, never found by a path sent."""
 
+import logging
 import subprocess
 import sys
 import threading
@@ -8,11 +9,13 @@ from pathlib import Path
 
 from mnist_exp.errors import UserError
 from mnist_exp.recognition import Reader
-from mnist_exp.report.page import percent
 from mnist_exp.runs import Run, find_runs, open_run
 
 MAX_LOADED = 4  # models in memory; a forest on all of MNIST takes 100 MB
 MAX_LISTED = 200
+UNREADABLE = "this model cannot be loaded, its files are damaged: choose another"
+
+log = logging.getLogger(__name__)
 
 
 class LoadedRuns:
@@ -57,15 +60,22 @@ class LoadedRuns:
             return next(iter(runs))
 
     def reader(self, name: object) -> Reader:
-        """The model of a listed run; UserError for any other name."""
-        with self._lock:  # loaded once, however many threads ask
-            return self._load(name if isinstance(name, str) else "")
+        """The model of a listed run; UserError, which names no folder, where there is none."""
+        try:
+            with self._lock:  # loaded once, however many threads ask
+                return self._load(name if isinstance(name, str) else "")
+        except OSError as error:
+            raise UserError(UNREADABLE) from error
 
     def _read(self, name: str) -> Reader:
         run = self.listed().get(name)
         if run is None:
-            raise UserError("choose one of the runs listed")
-        return Reader(run)
+            raise UserError("this model is not there any more: choose one of the runs listed")
+        try:
+            return Reader(run)
+        except UserError as error:
+            log.warning("%s", error)
+            raise UserError(UNREADABLE) from error
 
 
 def _is_completed(run: Run) -> bool:
@@ -95,14 +105,3 @@ def train(outputs: Path) -> None:
     if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
         raise UserError("training failed; see above")
 
-
-def describe(run: Run, name: str) -> str:
-    """A run in one line, for a list: model, data, test accuracy, folder."""
-    try:
-        target = str(run.config["model"]["_target_"]).rpartition(".")[2]
-        facts = [target, str(run.config["dataset"]["name"])]
-        accuracy = run.metrics.get("test", {}).get("accuracy")
-        facts += [percent(accuracy)] if accuracy is not None else []
-    except (UserError, KeyError, TypeError):
-        facts = []
-    return " · ".join([*facts, name])

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 from gradio_client import utils as client_utils  # type: ignore[import-untyped]
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 _PACKAGE = str(Path(mnist_exp.__file__).parent)
 MAX_BODY = 12_000_000  # bytes of any request; an upload may have 10 MB
+ENGLISH = b"<script>Object.defineProperty(navigator, 'language', { value: 'en' });</script>"
 SENSELESS = "this is not what the page sends"
 
 
@@ -96,6 +98,33 @@ class Guard:
                 await _refuse(send, 413, "too large")
             else:
                 await _refuse(send, 400, SENSELESS)
+
+
+class InEnglish:
+    """ASGI middleware: Gradio would speak the browser's language on a page written in English."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Put a script before all others of a page."""
+        held: list[Message] = []
+
+        async def spoken(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if headers.get("content-type", "").startswith("text/html"):
+                    held.append(message)  # until its length is known
+                    return
+            elif held:
+                body = message.get("body", b"").replace(b"<head>", b"<head>" + ENGLISH, 1)
+                start, message = held.pop(), message | {"body": body}
+                if not message.get("more_body"):
+                    MutableHeaders(scope=start)["content-length"] = str(len(body))
+                await send(start)
+            await send(message)
+
+        await self.app(scope, receive, spoken)
 
 
 async def _refuse(send: Send, status: int, reason: str) -> None:
