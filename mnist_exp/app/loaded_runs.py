@@ -104,4 +104,3 @@ def train(outputs: Path) -> None:
     command = [sys.executable, "-m", "mnist_exp.train", "model=sgd", f"outputs='{quoted}'"]
     if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
         raise UserError("training failed; see above")
-

@@ -7,7 +7,7 @@ from mnist_exp.errors import UserError
 from mnist_exp.report.page import percent
 from mnist_exp.runs import Run
 
-DATE, CLOCK = re.compile(r"\d{4}-\d{2}-\d{2}"), re.compile(r"\d{2}-\d{2}-\d{2}(-\d+)?")
+DATE, CLOCK = re.compile(r"\d{4}-\d{2}-\d{2}"), re.compile(r"^(\d{2})-(\d{2})-\d{2}(?=$|-\d+$)")
 
 
 class Title(NamedTuple):
@@ -26,8 +26,8 @@ def describe(run: Run, name: str) -> Title:
     A damaged run goes by its folder.
     """
     parts = name.split("/")
-    when = [part for part in parts if DATE.fullmatch(part) or CLOCK.fullmatch(part)]
-    folder = "/".join(part for part in parts if part not in when)
+    folder = "/".join(part for part in parts if not (DATE.fullmatch(part) or CLOCK.match(part)))
+    when = [CLOCK.sub(r"\1:\2", part) for part in parts if part not in folder.split("/")]
     try:
         words = dict(word.partition("=")[::2] for word in run.overrides)
         config, accuracy = run.config, run.metrics.get("test", {}).get("accuracy")

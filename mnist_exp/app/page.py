@@ -116,7 +116,9 @@ class Demo:
         choices = self.choices()
         gone = first not in [name for _, name in choices]
         value = {"value": self.runs.preferred()} if gone else {}
-        return gr.Dropdown(choices=choices, **value), gr.Dropdown(choices=[("none", NONE), *choices])
+        return gr.Dropdown(choices=choices, **value), gr.Dropdown(
+            choices=[("none", NONE), *choices]
+        )
 
     def predict(self, path: object) -> dict[str, Any]:
         """What `mnist_exp.predict --json` prints for one picture, read by the first model."""
