@@ -15,7 +15,9 @@ from mnist_exp.errors import UserError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EPILOG = """Without --run it takes the latest run under --runs, or the newest; where there is
-none, it trains `model=sgd` first. It listens on this machine alone; another --host needs --auth."""
+none, it trains `model=sgd` first. It listens on this machine alone; another --host needs --auth, or
+--public: a page that keeps nothing, for the runs named by --run alone, with limits per visitor. Of
+Gradio's variables GRADIO_SERVER_NAME, GRADIO_SERVER_PORT and GRADIO_ROOT_PATH are read."""
 
 
 def main() -> None:
@@ -38,23 +40,46 @@ def main() -> None:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="mnist_exp.demo", description=__doc__, epilog=EPILOG)
-    parser.add_argument("--run", help="the run to begin with: a folder, or latest")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("outputs"), help="where runs may be chosen from"
+    add = parser.add_argument
+    add(
+        "--run",
+        action="append",
+        help="the run to begin with (again: more of them)",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
-    parser.add_argument("--port", type=int, default=7860)
-    parser.add_argument("--auth", metavar="USER:PASSWORD", help="what visitors must enter")
+    add("--runs", type=Path, default=Path("outputs"), help="where runs may be chosen from")
+    add("--host", help="the address to listen on (default: 127.0.0.1)")
+    port = os.environ.get("GRADIO_SERVER_PORT", "7860")
+    add("--port", default=port, help="(default: 7860)")
+    door = parser.add_mutually_exclusive_group()
+    door.add_argument("--auth", metavar="USER:PASSWORD", help="what visitors must enter")
+    door.add_argument("--public", action="store_true", help="let everybody in, and keep nothing")
+    root_path = os.environ.get("GRADIO_ROOT_PATH", "")
+    add("--root-path", metavar="/PATH", default=root_path, help="where a proxy shows the page")
     arguments = parser.parse_args()
-    if arguments.host not in LOOPBACK and not arguments.auth:
+    arguments.host = arguments.host or _host(bool(arguments.auth or arguments.public))
+    if arguments.host not in LOOPBACK and not (arguments.auth or arguments.public):
         parser.error(
-            f"--host {arguments.host} lets other machines in: give --auth USER:PASSWORD too"
+            f"--host {arguments.host} lets other machines in: give --auth USER:PASSWORD too, or "
+            "--public"
         )
-    if not 0 < arguments.port < 65536:
+    if not (arguments.port.isdecimal() and 0 < int(arguments.port) < 65536):
         parser.error(f"--port {arguments.port}: must be from 1 to 65535")
+    arguments.port = int(arguments.port)
     if arguments.auth and not all(arguments.auth.partition(":")[::2]):
         parser.error("--auth takes USER:PASSWORD")
+    arguments.root_path = arguments.root_path.rstrip("/")
+    if arguments.root_path and not arguments.root_path.startswith(("/", "http://", "https://")):
+        parser.error(f"--root-path {arguments.root_path}: must begin with /")
     return arguments
+
+
+def _host(guarded: bool) -> str:
+    """The address of GRADIO_SERVER_NAME, if nobody comes in by it who should not."""
+    host = os.environ.get("GRADIO_SERVER_NAME", LOOPBACK[0])
+    if host in LOOPBACK or guarded:
+        return host
+    _tell(f"GRADIO_SERVER_NAME={host} is not followed without --auth or --public")
+    return LOOPBACK[0]
 
 
 def _serve(arguments: argparse.Namespace) -> None:
@@ -67,18 +92,22 @@ def _serve(arguments: argparse.Namespace) -> None:
     from mnist_exp.app.naming import describe
     from mnist_exp.runs import open_run
 
-    runs = LoadedRuns(
-        arguments.runs, open_run(arguments.run, arguments.runs) if arguments.run else None
-    )
+    if arguments.runs.exists() and not arguments.runs.is_dir():
+        raise UserError(f"--runs {arguments.runs} is a file: give the folder that runs lie in")
+    words = arguments.run or (["latest"] if arguments.public else [])
+    named = [open_run(word, arguments.runs) for word in words]
+    runs = LoadedRuns(arguments.runs, named, only_named=arguments.public)
     first = first_run(runs)
     _tell(f"{describe(runs.listed()[first], first)}: starting the page")
     # For one picture at a time, threads cost more than they save.
     with threadpool_limits(1), _without_gradio_variables():
         from mnist_exp.app.page import Demo, serve
 
-        demo = Demo(runs, first, Feedback(arguments.runs / "feedback"))
+        feedback = None if arguments.public else Feedback(arguments.runs / "feedback")
+        demo = Demo(runs, first, feedback)
         auth = tuple(arguments.auth.split(":", 1)) if arguments.auth else None
-        page = serve(demo, arguments.host, arguments.port, auth)
+        place = arguments.host, arguments.port
+        page = serve(demo, *place, auth, arguments.root_path, arguments.public)
         _tell(f"{page.local_url} after {time.perf_counter() - started:.1f} s; Ctrl-C ends it")
         threading.Thread(target=demo.warm_up, daemon=True, name="warm-up").start()
         page.block_thread()

@@ -10,10 +10,11 @@ from starlette.middleware import Middleware
 from mnist_exp.app import views
 from mnist_exp.app.explanation import Explainer
 from mnist_exp.app.feedback import Feedback
+from mnist_exp.app.limits import PerVisitor
 from mnist_exp.app.loaded_runs import MAX_LOADED, LoadedRuns
 from mnist_exp.app.naming import Title, describe
 from mnist_exp.app.pictures import as_drawing, drawing_ink
-from mnist_exp.app.server import Guard, GuardedBlocks, InEnglish
+from mnist_exp.app.server import FirstScript, Guard, GuardedBlocks
 from mnist_exp.app.views import Reading
 from mnist_exp.errors import UserError
 from mnist_exp.handwriting import Ink, as_prepared, photo_to_ink, read_image
@@ -36,7 +37,7 @@ QUICK: dict[str, Any] = {
 class Demo:
     """The events of the page, in terms of what the browser sends."""
 
-    def __init__(self, runs: LoadedRuns, first: str, feedback: Feedback) -> None:
+    def __init__(self, runs: LoadedRuns, first: str, feedback: Feedback | None) -> None:
         self.runs, self.first, self.feedback = runs, first, feedback
         self._explainer = lru_cache(MAX_LOADED)(Explainer)
 
@@ -104,6 +105,8 @@ class Demo:
 
     def correct(self, drawing: object, first: object, label: object, agreed: object) -> str:
         """Keep a correction, if the visitor agreed to that."""
+        if self.feedback is None:
+            raise UserError("this page keeps nothing")
         if agreed is not True:
             raise UserError("nothing is kept unless you tick the box")
         ink, reader = drawing_ink(drawing), self.runs.reader(first)
@@ -114,17 +117,17 @@ class Demo:
     def refresh(self, first: object) -> tuple[Any, Any]:
         """The lists of runs, as they are when a page is opened; the newest for one that is gone."""
         choices = self.choices()
-        gone = first not in [name for _, name in choices]
-        value = {"value": self.runs.preferred()} if gone else {}
-        return gr.Dropdown(choices=choices, **value), gr.Dropdown(
-            choices=[("none", NONE), *choices]
-        )
+        if first not in [name for _, name in choices]:
+            first = self.runs.preferred()
+        models = gr.Dropdown(choices=choices, value=str(first))
+        return models, gr.Dropdown(choices=[("none", NONE), *choices])
 
     def predict(self, path: object) -> dict[str, Any]:
         """What `mnist_exp.predict --json` prints for one picture, read by the first model."""
         stored = _stored(path)  # `path` is the parameter's name in the API
         image = read_image(stored, "the picture")
-        return self.runs.reader(self.first).read(image).as_json(stored.name)
+        name = self.first if self.first in self.runs.listed() else self.runs.preferred()
+        return self.runs.reader(name).read(image).as_json(stored.name)
 
 
 def _stored(upload: object) -> Path:
@@ -158,7 +161,9 @@ def build_page(demo: Demo) -> gr.Blocks:
                         label="Compare with",
                         elem_id="second",
                     )
-                with gr.Accordion("Wrong? Save the right answer", open=False):
+                with gr.Accordion(
+                    "Wrong? Save the right answer", open=False, visible=demo.feedback is not None
+                ):
                     with gr.Row():
                         label = gr.Dropdown(list(classes), label="The right answer", value=None)
                         keep = gr.Button("Save")
@@ -209,9 +214,14 @@ def _text(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def serve(demo: Demo, host: str, port: int, auth: tuple[str, str] | None) -> gr.Blocks:
+def serve(
+    demo: Demo, host: str, port: int, auth: tuple[str, str] | None, root_path: str, public: bool
+) -> gr.Blocks:
     """Build the page and answer on a port, until the process ends or the page is closed."""
     page = build_page(demo)
+    middleware = [Middleware(Guard), Middleware(FirstScript)]
+    if public:
+        middleware.insert(0, Middleware(PerVisitor))
     page.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE, api_open=False)
     page.launch(
         server_name=host,
@@ -224,7 +234,7 @@ def serve(demo: Demo, host: str, port: int, auth: tuple[str, str] | None) -> gr.
         max_threads=8,
         max_file_size=MAX_UPLOAD,
         allowed_paths=[],
-        root_path="",
+        root_path=root_path,
         enable_monitoring=False,
         run_history=False,
         ssr_mode=False,
@@ -237,7 +247,7 @@ def serve(demo: Demo, host: str, port: int, auth: tuple[str, str] | None) -> gr.
             primary_hue="orange", font=["system-ui", "sans-serif"], font_mono=["monospace"]
         ),
         css_paths=[TEMPLATES / "page.css"],
-        app_kwargs={"middleware": [Middleware(Guard), Middleware(InEnglish)]},
+        app_kwargs={"middleware": middleware},
         prevent_thread_lock=True,
     )
     return page

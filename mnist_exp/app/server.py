@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 _PACKAGE = str(Path(mnist_exp.__file__).parent)
 MAX_BODY = 12_000_000  # bytes of any request; an upload may have 10 MB
-ENGLISH = b"<script>Object.defineProperty(navigator, 'language', { value: 'en' });</script>"
+SCRIPT = Path(__file__).parent / "templates" / "first.js"
 SENSELESS = "this is not what the page sends"
 
 
@@ -71,7 +71,7 @@ class Guard:
             return
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if not length.isdigit() or int(length) > MAX_BODY:
-            await _refuse(send, 413, "too large")
+            await refuse(send, 413, "too large")
             return
         received, answered = 0, False
 
@@ -95,39 +95,42 @@ class Guard:
             if answered:
                 await send({"type": "http.response.body", "body": b""})
             elif received > MAX_BODY:
-                await _refuse(send, 413, "too large")
+                await refuse(send, 413, "too large")
             else:
-                await _refuse(send, 400, SENSELESS)
+                await refuse(send, 400, SENSELESS)
 
 
-class InEnglish:
-    """ASGI middleware: Gradio would speak the browser's language on a page written in English."""
+class FirstScript:
+    """ASGI middleware: a page's first script is `first.js`, before all of Gradio's."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self.script = b"<script>" + SCRIPT.read_bytes() + b"</script>"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Put a script before all others of a page."""
+        """Put the script into pages, and take away the link to a file that is not served."""
         held: list[Message] = []
 
-        async def spoken(message: Message) -> None:
+        async def changed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 if headers.get("content-type", "").startswith("text/html"):
                     held.append(message)  # until its length is known
                     return
             elif held:
-                body = message.get("body", b"").replace(b"<head>", b"<head>" + ENGLISH, 1)
-                start, message = held.pop(), message | {"body": body}
+                body = message.get("body", b"").replace(b"<head>", b"<head>" + self.script, 1)
+                body = body.replace(b'<link rel="manifest" href="/manifest.json" />', b"")
+                start, message = held.pop(), {**message, "body": body}
                 if not message.get("more_body"):
                     MutableHeaders(scope=start)["content-length"] = str(len(body))
                 await send(start)
             await send(message)
 
-        await self.app(scope, receive, spoken)
+        await self.app(scope, receive, changed)
 
 
-async def _refuse(send: Send, status: int, reason: str) -> None:
+async def refuse(send: Send, status: int, reason: str) -> None:
+    """Answer with a status and a reason instead of the application."""
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps({"error": reason}).encode()})
