@@ -269,8 +269,8 @@ def test_a_server_that_does_not_answer_is_named_and_the_drawing_outlives_it(clea
 def test_while_a_model_is_awaited_the_card_is_dimmed_and_says_which(clean):
     draw(clean, TWO)
     expect(read(clean)).to_have_text("2")
-    asked = []
-    clean.route("**/queue/join*", lambda route: asked.append(route))  # as if the server took its time
+    asked = []  # as if the server took its time
+    clean.route("**/queue/join*", lambda route: asked.append(route))
     choose(clean, "#first", "forest")
     expect(clean.locator("#status .pill")).to_contain_text("Loading forest")
     expect(clean.locator("#answer")).to_have_attribute("data-stale", "")

@@ -1,5 +1,6 @@
 """The parts of the demo: pictures, runs, corrections, and how it is started."""
 
+import asyncio
 import base64
 import io
 import os
@@ -16,12 +17,13 @@ from PIL import Image, ImageDraw
 from conftest import trained
 from mnist_exp.app.explanation import Explainer
 from mnist_exp.app.feedback import Feedback
+from mnist_exp.app.limits import PerVisitor
 from mnist_exp.app.loaded_runs import LoadedRuns, first_run
 from mnist_exp.app.naming import Title, describe
 from mnist_exp.app.pictures import HEIGHT, WIDTH, as_drawing, drawing_ink
 from mnist_exp.app.views import Reading, cards, reasons
 from mnist_exp.config import build, compose
-from mnist_exp.demo import _without_gradio_variables, main
+from mnist_exp.demo import _parse, _without_gradio_variables, main
 from mnist_exp.errors import UserError
 from mnist_exp.recognition import Answer, Reader
 from mnist_exp.runs import Run
@@ -224,6 +226,59 @@ def test_no_door_is_opened_without_a_password(monkeypatch, capsys, words):
     with pytest.raises(SystemExit):
         main()
     assert "USER:PASSWORD" in capsys.readouterr().err
+
+
+def test_variables_of_gradio_that_other_programs_set_are_followed_or_named(monkeypatch, capsys):
+    for name, value in {"SERVER_NAME": "0.0.0.0", "SERVER_PORT": "7000"}.items():
+        monkeypatch.setenv(f"GRADIO_{name}", value)
+    monkeypatch.setenv("GRADIO_ROOT_PATH", "/digits/")
+    monkeypatch.setattr(sys, "argv", ["demo", "--public"])
+    arguments = _parse()
+    assert (arguments.host, arguments.port, arguments.root_path) == ("0.0.0.0", 7000, "/digits")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys, "argv", ["demo"])
+    assert _parse().host == "127.0.0.1"
+    assert "GRADIO_SERVER_NAME=0.0.0.0 is not followed" in capsys.readouterr().err
+
+
+def test_a_public_page_lists_the_named_runs_alone_and_keeps_nothing(outputs):
+    from mnist_exp.app.page import Demo
+
+    runs = LoadedRuns(outputs, [Run(outputs / "margins")], only_named=True)
+    assert set(runs.listed()) == {"margins"}
+    with pytest.raises(UserError, match="runs listed"):
+        runs.reader("forest")
+    with pytest.raises(UserError, match="keeps nothing"):
+        Demo(runs, "margins", None).correct("", "margins", "7", True)
+
+
+def test_one_visitor_alone_is_held_back_who_asks_too_much():
+    now, statuses = [0.0], []
+
+    async def app(scope, receive, send):
+        statuses.append(200)
+
+    async def send(message):
+        statuses.extend([message["status"]] if "status" in message else [])
+
+    limited = PerVisitor(app, clock=lambda: now[0])
+
+    def ask(address):
+        scope = {"type": "http", "method": "POST", "client": (address, 1)}
+        asyncio.run(limited(scope, None, send))
+        return statuses[-1]
+
+    assert [ask("192.0.2.1") for _ in range(62)] == [200] * 60 + [429] * 2
+    assert ask("192.0.2.2") == ask("127.0.0.1") == 200
+    now[0] = 0.2
+    assert [ask("192.0.2.1") for _ in range(4)] == [200] * 3 + [429]
+
+
+def test_a_file_as_the_folder_of_runs_is_named_at_once(monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys, "argv", ["demo", "--runs", str(tmp_path / "file")])
+    with pytest.raises(SystemExit, match="file is a file: give the folder"):
+        main()
 
 
 def test_a_port_that_is_taken_is_named(monkeypatch, tmp_path):

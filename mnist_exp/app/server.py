@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import traceback
 from pathlib import Path
 from typing import Any
@@ -101,14 +102,22 @@ class Guard:
 
 
 class FirstScript:
-    """ASGI middleware: a page's first script is `first.js`, before all of Gradio's."""
+    """ASGI middleware: a page's first script is `first.js`, and Gradio's address follows it.
+
+    Links to files that Gradio has not (a manifest, an icon) are taken away.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.script = b"<script>" + SCRIPT.read_bytes() + b"</script>"
+        icon = b'<link rel="icon" href="data:,">'
+        self.edits = (
+            (b"<head>", b"<head>" + icon + b"<script>" + SCRIPT.read_bytes() + b"</script>"),
+            (b'<link rel="manifest" href="/manifest.json" />', b""),
+            (rb'const root = "[^"]*";', b"const root = gradio_config.root;"),
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Put the script into pages, and take away the link to a file that is not served."""
+        """Change the pages among the answers."""
         held: list[Message] = []
 
         async def changed(message: Message) -> None:
@@ -118,8 +127,9 @@ class FirstScript:
                     held.append(message)  # until its length is known
                     return
             elif held:
-                body = message.get("body", b"").replace(b"<head>", b"<head>" + self.script, 1)
-                body = body.replace(b'<link rel="manifest" href="/manifest.json" />', b"")
+                body = message.get("body", b"")
+                for old, new in self.edits:
+                    body = re.sub(old, lambda _, new=new: new, body, count=1)
                 start, message = held.pop(), {**message, "body": body}
                 if not message.get("more_body"):
                     MutableHeaders(scope=start)["content-length"] = str(len(body))
