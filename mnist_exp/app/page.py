@@ -56,7 +56,8 @@ class Demo:
         try:
             explainer = self._explainer(self.runs.reader(name))
         except UserError as error:
-            return Reading(Title("This model", ""), problem=str(error))
+            run = self.runs.listed().get(name)
+            return Reading(describe(run, name) if run else Title("", ""), problem=str(error))
         reader = explainer.reader
         return Reading(describe(reader.run, name), reader.read_ink(ink), explainer)
 

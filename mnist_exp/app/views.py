@@ -50,7 +50,7 @@ class Reading(NamedTuple):
         else:
             share = (answer.probabilities or {}).get(answer.label)
             text = answer.label if share is None else f"{answer.label}, {share:.1%}"
-        return f"{self.title.name}: {text}"
+        return f"{self.title.name}: {text}" if self.title.name else text
 
 
 def in_row(answer: Answer) -> str:
