@@ -3,7 +3,6 @@
 import argparse
 import logging
 import os
-import socket
 import sys
 import threading
 import time
@@ -11,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mnist_exp.app.listening import LOOPBACK, add_options, check_options, check_port
 from mnist_exp.errors import UserError
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EPILOG = """Without --run it takes the latest run under --runs, or the newest; where there is
 none, it trains `model=sgd` first. It listens on this machine alone; another --host needs --auth, or
 --public: a page that keeps nothing, for the runs named by --run alone, with limits per visitor. Of
@@ -41,32 +40,16 @@ def main() -> None:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="mnist_exp.demo", description=__doc__, epilog=EPILOG)
     add = parser.add_argument
-    add(
-        "--run",
-        action="append",
-        help="the run to begin with (again: more of them)",
-    )
+    add("--run", action="append", help="the run to begin with (again: more of them)")
     add("--runs", type=Path, default=Path("outputs"), help="where runs may be chosen from")
-    add("--host", help="the address to listen on (default: 127.0.0.1)")
-    port = os.environ.get("GRADIO_SERVER_PORT", "7860")
-    add("--port", default=port, help="(default: 7860)")
-    door = parser.add_mutually_exclusive_group()
-    door.add_argument("--auth", metavar="USER:PASSWORD", help="what visitors must enter")
-    door.add_argument("--public", action="store_true", help="let everybody in, and keep nothing")
+    add_options(parser, port=7860)
+    add("--public", action="store_true", help="let everybody in without --auth, and keep nothing")
     root_path = os.environ.get("GRADIO_ROOT_PATH", "")
     add("--root-path", metavar="/PATH", default=root_path, help="where a proxy shows the page")
+    parser.set_defaults(host=None, port=os.environ.get("GRADIO_SERVER_PORT", "7860"))
     arguments = parser.parse_args()
     arguments.host = arguments.host or _host(bool(arguments.auth or arguments.public))
-    if arguments.host not in LOOPBACK and not (arguments.auth or arguments.public):
-        parser.error(
-            f"--host {arguments.host} lets other machines in: give --auth USER:PASSWORD too, or "
-            "--public"
-        )
-    if not (arguments.port.isdecimal() and 0 < int(arguments.port) < 65536):
-        parser.error(f"--port {arguments.port}: must be from 1 to 65535")
-    arguments.port = int(arguments.port)
-    if arguments.auth and not all(arguments.auth.partition(":")[::2]):
-        parser.error("--auth takes USER:PASSWORD")
+    check_options(parser, arguments, arguments.public)
     arguments.root_path = arguments.root_path.rstrip("/")
     if arguments.root_path and not arguments.root_path.startswith(("/", "http://", "https://")):
         parser.error(f"--root-path {arguments.root_path}: must begin with /")
@@ -84,7 +67,7 @@ def _host(guarded: bool) -> str:
 
 def _serve(arguments: argparse.Namespace) -> None:
     started = time.perf_counter()
-    _check_port(arguments.host, arguments.port)
+    check_port(arguments.host, arguments.port)
     from threadpoolctl import threadpool_limits
 
     from mnist_exp.app.feedback import Feedback
@@ -111,18 +94,6 @@ def _serve(arguments: argparse.Namespace) -> None:
         _tell(f"{page.local_url} after {time.perf_counter() - started:.1f} s; Ctrl-C ends it")
         threading.Thread(target=demo.warm_up, daemon=True, name="warm-up").start()
         page.block_thread()
-
-
-def _check_port(host: str, port: int) -> None:
-    """Refuse a port that is in use before three seconds of imports."""
-    try:
-        socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
-        ).close()
-    except OSError as error:
-        raise UserError(
-            f"{host}:{port} cannot be used ({error}): choose another --port or --host"
-        ) from error
 
 
 def _tell(message: str) -> None:

@@ -109,9 +109,10 @@ class FirstScript:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        script = SCRIPT.read_bytes().replace(b"\\", rb"\\")
         icon = b'<link rel="icon" href="data:,">'
         self.edits = (
-            (b"<head>", b"<head>" + icon + b"<script>" + SCRIPT.read_bytes() + b"</script>"),
+            (b"<head>", b"<head>" + icon + b"<script>" + script + b"</script>"),
             (b'<link rel="manifest" href="/manifest.json" />', b""),
             (rb'const root = "[^"]*";', b"const root = gradio_config.root;"),
         )
@@ -129,7 +130,7 @@ class FirstScript:
             elif held:
                 body = message.get("body", b"")
                 for old, new in self.edits:
-                    body = re.sub(old, lambda _, new=new: new, body, count=1)
+                    body = re.sub(old, new, body, count=1)
                 start, message = held.pop(), {**message, "body": body}
                 if not message.get("more_body"):
                     MutableHeaders(scope=start)["content-length"] = str(len(body))
