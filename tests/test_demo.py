@@ -274,9 +274,7 @@ def test_while_a_model_is_awaited_the_card_is_dimmed_and_says_which(clean):
     choose(clean, "#first", "forest")
     expect(clean.locator("#status .pill")).to_contain_text("Loading forest")
     expect(clean.locator("#answer")).to_have_attribute("data-stale", "")
-    clean.unroute("**/queue/join*")
-    for route in asked:
-        route.continue_()
+    clean.unroute("**/queue/join*")  # lets go what was held
     expect(clean.locator(".card .model")).to_contain_text("forest")
     expect(clean.locator("#answer[data-stale]")).to_have_count(0)
     choose(clean, "#first", "margins")
@@ -412,8 +410,12 @@ def test_the_api_answers_as_predict_does(demo, reader, tmp_path):
     paper = tmp_path / "two.png"
     Image.fromarray(255 - np.pad(digit_picture(), 40)).save(paper)
     client = Client(demo[0], verbose=False)
+    (parameter,) = client.view_api(return_format="dict")["named_endpoints"]["/predict"][
+        "parameters"
+    ]
     answer = client.predict(handle_file(paper), api_name="/predict")
     client.close()
+    assert parameter["example_input"]["path"] == "digit.png"  # what the page tells to paste
     expected = reader.read(Image.open(paper)).as_json("two.png")
     assert answer["label"] == expected["label"] == "2"
     assert answer["scores"] == pytest.approx(expected["scores"])

@@ -142,7 +142,7 @@ def test_a_damaged_run_says_so_on_its_card_without_a_path(outputs, tmp_path):
     assert "This model cannot be loaded, its files are damaged: choose another." in card
     assert "This model is not there any more" in card
     assert str(tmp_path) not in card
-    assert demo.explain("", "broken", "") == ("", "")
+    assert demo.explain("", "broken", "") == ""
 
 
 def readings(probabilities, threshold):

@@ -74,9 +74,9 @@ class Demo:
             drawing, _, question = drawing.partition("#")
         return views.cards(self._readings(drawing, first, second), question[:20])
 
-    def explain(self, drawing: object, first: object, second: object) -> tuple[str, str]:
-        """The reasons; the thanks for an earlier correction disappear."""
-        return views.reasons(self._readings(drawing, first, second)), ""
+    def explain(self, drawing: object, first: object, second: object) -> str:
+        """The reasons."""
+        return views.reasons(self._readings(drawing, first, second))
 
     def put(self, upload: object) -> str:
         """An upload as a drawing: what was taken for ink."""
@@ -100,8 +100,8 @@ class Demo:
         try:
             explainer = self._explainer(self.runs.reader(first))
         except UserError:  # its card says why
-            return gr.Dropdown(choices=[], value=None), ""
-        classes = gr.Dropdown(choices=list(explainer.reader.classes), value=None)
+            return gr.Dropdown(choices=[]), ""
+        classes = gr.Dropdown(choices=list(explainer.reader.classes))
         return classes, views.examples(explainer.mistakes or [])
 
     def correct(self, drawing: object, first: object, label: object, agreed: object) -> str:
@@ -182,7 +182,8 @@ def build_page(demo: Demo) -> gr.Blocks:
         # One event for all that changes the answer: of several, an earlier one might end last.
         reading = gr.on([canvas.input, *chosen], demo.read, asked, answer, js=ASKING, **QUICK)
         reading.failure(None, js="() => unanswered()")
-        gr.on([canvas.select, *chosen], demo.explain, asked, [why, thanks], **QUICK)
+        gr.on([canvas.select, *chosen], demo.explain, asked, why, **QUICK)
+        canvas.input(None, None, thanks, js="() => ''")  # they were for another drawing
         first.input(demo.about, first, [label, tries], **QUICK)
         # Uploads come as the paths where they were stored: Gradio would decode them without bounds.
         upload.upload(demo.put, upload, canvas, preprocess=False, **QUICK)

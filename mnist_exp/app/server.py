@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 _PACKAGE = str(Path(mnist_exp.__file__).parent)
 MAX_BODY = 12_000_000  # bytes of any request; an upload may have 10 MB
 SCRIPT = Path(__file__).parent / "templates" / "first.js"
+EXAMPLE = {"path": "digit.png", "orig_name": "digit.png", "meta": {"_type": "gradio.FileData"}}
 SENSELESS = "this is not what the page sends"
 
 
@@ -30,6 +31,15 @@ class GuardedBlocks(gr.Blocks):
     Gradio has no switch for either: it prints a traceback for every senseless payload, downloads
     what a payload names by its address without bounds, and reads any path that has no `meta`.
     """
+
+    def get_api_info(self, all_endpoints: bool = False, page: str | None = None) -> Any:
+        """Describe the API; the example is a file of the reader's, no address, which is refused."""
+        info = super().get_api_info(all_endpoints, page)
+        for endpoint in info["named_endpoints"].values():
+            for parameter in endpoint["parameters"]:
+                if client_utils.is_file_obj_with_meta(parameter["example_input"]):
+                    parameter["example_input"] = EXAMPLE
+        return info
 
     async def process_api(self, *arguments: Any, **options: Any) -> dict[str, Any]:
         """Run an event; a failure is shown to the visitor, and logged in one line."""
