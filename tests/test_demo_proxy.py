@@ -25,7 +25,7 @@ SETUPS = {
         "proxy_pass http://{demo}/;" + HOST + "proxy_set_header X-Forwarded-Prefix /digits;",
     ),
 }
-CONF = """pid {folder}/pid; error_log {folder}/errors; daemon off; worker_processes 1;
+CONF = """user root; pid {folder}/pid; error_log {folder}/errors; daemon off; worker_processes 1;
 events {{ worker_connections 64; }}
 http {{ access_log off; client_body_temp_path {folder}/a; proxy_temp_path {folder}/b;
  fastcgi_temp_path {folder}/c; uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
@@ -42,7 +42,8 @@ def free_port():
 def demo(tmp_path_factory):
     """A public demo's address, and the folder of its run."""
     folder = tmp_path_factory.mktemp("demo")
-    trained(folder / "margins", "model=sgd")
+    data = ("dataset=digits", "dataset.train_size=400", "dataset.test_size=300")
+    trained(folder / "margins", "model=sgd", data=data)
     port, log = free_port(), folder / "log"
     words = ["--run", folder / "margins", "--runs", folder, "--port", str(port), "--public"]
     with (
@@ -86,6 +87,7 @@ def test_it_reads_and_looks_well_behind_a_proxy(proxy, chromium, name):
         lambda r: problems.append(r.url) if not r.url.startswith((address, "data:")) else None,
     )
     page.goto(address)
+    expect(page.locator(".card .model")).to_be_visible(timeout=60_000)
     page.get_by_role("button", name="a row").click(timeout=60_000)
     expect(page.get_by_test_id("read")).to_have_text("25", timeout=60_000)
     expect(page.locator("#stage")).to_have_css("display", "grid")
@@ -98,6 +100,7 @@ def test_it_reads_in_a_frame_of_another_page(proxy, chromium):
     page = chromium.new_page()
     page.set_content(f'<iframe src="{proxy["path, plain"]}" width="800" height="700"></iframe>')
     frame = page.frame_locator("iframe")
+    expect(frame.locator(".card .model")).to_be_visible(timeout=60_000)
     frame.get_by_role("button", name="a row").click(timeout=60_000)
     expect(frame.get_by_test_id("read")).to_have_text("25", timeout=60_000)
     page.close()
