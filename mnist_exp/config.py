@@ -142,6 +142,7 @@ def build(cfg: DictConfig) -> "Experiment":
     n_jobs = _integer(cfg, "n_jobs", 1, 4096)
     cache_bytes = _integer(cfg, "cache_gb", 0, 10**6) * 2**30
     features, estimator = _instantiate(cfg, "features"), _instantiate(cfg, "model")
+    calibrated = "_target_" in (cfg.get("calibration") or {})  # runs of before have none
     check_parameters(features, "features")
     check_parameters(estimator, "model")
     return Experiment(
@@ -150,6 +151,7 @@ def build(cfg: DictConfig) -> "Experiment":
         augment=_instantiate(cfg, "augment"),
         features=features,
         estimator=estimator,
+        calibrator=_instantiate(cfg, "calibration") if calibrated else None,
         seed=seed,
         n_jobs=n_jobs,
         cache_dir=Path(cfg.cache_dir),

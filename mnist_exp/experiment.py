@@ -1,6 +1,6 @@
 """The walk of the data, as one plain function of plain objects.
 
-Augment, extract features, fit, evaluate: no Hydra and no configuration.
+Augment, extract features, fit, calibrate, evaluate: no Hydra and no configuration.
 """
 
 import logging
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import asdict, dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,11 +24,14 @@ from mnist_exp import models
 from mnist_exp.data import Dataset, Source, Split, doubts, load
 from mnist_exp.errors import UserError
 from mnist_exp.evaluation import (
+    Confidence,
     Interval,
     Predictions,
     bootstrap_confusion,
+    choose_threshold,
     compute_metrics,
     confusion_matrix,
+    coverage_at,
     image_log_loss,
     mean_interval,
     precision_recall_f1,
@@ -37,6 +41,8 @@ from mnist_exp.features import Pixels
 from mnist_exp.process import Stages, cache_errors_named, computed_once
 
 log = logging.getLogger(__name__)
+
+SAMPLE = 5_000  # training images that are asked how well they were learned
 
 
 class Augmentation(Protocol):
@@ -89,6 +95,8 @@ class Outcome:
         `test.accuracy` and so on, for the metrics that have a sound interval.
     fitted_by
         As `mnist_exp.models.fit` returns it.
+    confidence
+        From which probability on the model is right as often as is wanted; None where it has none.
     """
 
     pipeline: Pipeline
@@ -96,6 +104,7 @@ class Outcome:
     metrics: dict[str, dict[str, float]]
     intervals: dict[str, Interval]
     fitted_by: str = "scikit-learn"
+    confidence: Confidence | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +117,7 @@ class Experiment:
         The dataset, not loaded yet.
     sizes
         `train_size`, `val_size`, `test_size` and `split_seed`, as `mnist_exp.data.load` takes them.
-    augment, features, estimator
+    augment, features, estimator, calibrator
         As `run_experiment` takes them; `run` fits clones.
     seed, n_jobs
         Of models and augmentation, and the number of threads.
@@ -121,6 +130,7 @@ class Experiment:
     augment: Augmentation
     features: BaseEstimator
     estimator: BaseEstimator
+    calibrator: models.Calibrator | None
     seed: int
     n_jobs: int
     cache_dir: Path
@@ -154,6 +164,7 @@ class Experiment:
             self.augment,
             clone(self.features),
             clone(self.estimator),
+            clone(self.calibrator) if self.calibrator else None,
             seed=self.seed,
             n_jobs=self.n_jobs,
             stages=stages,
@@ -167,6 +178,7 @@ def run_experiment(
     augment: Augmentation,
     features: BaseEstimator,
     estimator: BaseEstimator,
+    calibrator: models.Calibrator | None = None,
     *,
     seed: int,
     n_jobs: int,
@@ -184,6 +196,9 @@ def run_experiment(
         Applied to the training images only.
     features, estimator
         A transformer of images and a classifier; both are fitted in place.
+    calibrator
+        Gives the classifier probabilities, fitted in place on what it says of images that it was
+        not fitted on; None leaves what it says as it is.
     seed
         Of the augmentation and of the bootstrap; features and estimator have their own.
     n_jobs
@@ -222,9 +237,19 @@ def run_experiment(
     stages = stages or Stages()
     memory = memory or Memory(None, verbose=0)
     with threadpool_limits(n_jobs):
-        pipeline, n_augmented, fitted_by = _fit(
-            dataset, augment, features, estimator, seed, n_jobs, stages, memory, on_interim
+        fitted = _fit(
+            dataset,
+            augment,
+            features,
+            estimator,
+            calibrator,
+            seed,
+            n_jobs,
+            stages,
+            memory,
+            on_interim,
         )
+        pipeline = fitted.pipeline
         predictions = {}
         with stages("evaluate"), _refusals_named("model"):
             if dataset.val:
@@ -232,8 +257,49 @@ def run_experiment(
                 predictions["val"] = _predict(pipeline[-1], X, dataset.val, n_jobs)
             if dataset.test:
                 predictions["test"] = _predict(pipeline, dataset.test.images, dataset.test, n_jobs)
-    outcome = summarize(pipeline, dataset, predictions, n_augmented, seed)
-    return replace(outcome, fitted_by=fitted_by)
+        guesses, *_ = models.predict(pipeline[-1], fitted.X_sample, n_jobs)
+        outcome = summarize(pipeline, dataset, predictions, fitted.n_augmented, seed)
+        outcome.metrics.update(_calibration_figures(pipeline, fitted.unseen, dataset, n_jobs))
+    n, hits = len(guesses), int((guesses == fitted.y_sample).sum())
+    outcome.metrics["train"] = {"accuracy": hits / n, "n": n}
+    outcome.intervals["train.accuracy"] = wilson(hits, n)
+    confidence = _choose_threshold(predictions, fitted.unseen)
+    if confidence and confidence.threshold is not None and "test" in predictions:
+        test = predictions["test"]
+        right = test.label == test.prediction
+        coverage = coverage_at(test.confidence, right, confidence.threshold)
+        outcome.metrics["test"]["coverage"] = coverage.share
+        outcome.intervals["test.coverage"] = coverage.share_interval
+        if coverage.accuracy is not None and coverage.accuracy_interval is not None:
+            outcome.metrics["test"]["selective_accuracy"] = coverage.accuracy
+            outcome.intervals["test.selective_accuracy"] = coverage.accuracy_interval
+    return replace(outcome, fitted_by=fitted.by, confidence=confidence)
+
+
+def _choose_threshold(
+    predictions: dict[str, Predictions], unseen: models.Unseen | None
+) -> Confidence | None:
+    """Choose on the validation split if there is one, else on what calibration held out."""
+    val = predictions.get("val")
+    if val is not None and val.probability is not None:
+        return choose_threshold(val.confidence, val.label == val.prediction)
+    return choose_threshold(unseen.confidence, unseen.right) if unseen else None
+
+
+def _calibration_figures(
+    pipeline: Pipeline, unseen: models.Unseen | None, dataset: Dataset, n_jobs: int
+) -> dict[str, dict[str, float]]:
+    """What the calibrator learned, from how many images, and how many test answers it changed."""
+    if unseen is None:
+        return {}
+    calibrator = pipeline[-1].calibrator
+    figures = {"temperature": calibrator.temperature_, "n": len(unseen.right)}
+    if not calibrator.keeps_order and dataset.test:
+        images = dataset.test.images
+        before, *_ = models.predict(models.uncalibrated(pipeline), images, n_jobs)
+        after, *_ = models.predict(pipeline, images, n_jobs)
+        figures["changed"] = int((before != after).sum())
+    return {"calibration": figures}
 
 
 def summarize(
@@ -301,17 +367,30 @@ def _val_features(val: Split, features: BaseEstimator, memory: Memory, n_jobs: i
     )
 
 
+@dataclass(frozen=True)
+class _Fitted:
+    """The fitted pipeline, how it came about, and a sample of what it was fitted on."""
+
+    pipeline: Pipeline
+    by: str
+    n_augmented: int
+    unseen: models.Unseen | None
+    X_sample: NDArray[np.float32]
+    y_sample: NDArray[np.int64]
+
+
 def _fit(
     dataset: Dataset,
     augment: Augmentation,
     features: BaseEstimator,
     estimator: BaseEstimator,
+    calibrator: models.Calibrator | None,
     seed: int,
     n_jobs: int,
     stages: Stages,
     memory: Memory,
     on_interim: OnInterim | None,
-) -> tuple[Pipeline, int, str]:
+) -> _Fitted:
     """A function of its own so that the training matrix is gone before the model is written."""
     train, val = dataset.train, dataset.val
     coded = type(features) is Pixels and models.grows_faster(estimator, len(dataset.classes))
@@ -329,34 +408,70 @@ def _fit(
     on_stage = None
     if on_interim is not None and val is not None:
         X_val = _val_features(val, features, memory, n_jobs)
-        on_stage = _judging(on_interim, estimator, X_val, val, len(dataset.classes), n_jobs, stages)
+        on_stage = _judging(
+            on_interim,
+            estimator,
+            calibrator is not None,
+            X_val,
+            val,
+            len(dataset.classes),
+            n_jobs,
+            stages,
+        )
+    held = None if calibrator is None else models.hold_out(y, len(train), seed)
     with stages("fit", "{:,} x {:,}".format(*X.shape)) as advance, _refusals_named("model"):
-        fitted_by = models.fit(estimator, X, y, advance, on_stage)
-    return models.assemble(features, estimator), len(y), fitted_by
+        fitted_by = models.fit(estimator, X, y, advance, on_stage, held)
+    model, unseen = estimator, None
+    if calibrator is not None and held is not None:
+        with stages("calibrate"), _refusals_named("calibration"):
+            training = models.Training(X, y, held, len(train), n_jobs)
+            model, unseen = models.calibrate(calibrator, estimator, training)
+    sample = np.arange(0, len(train), ceil(len(train) / SAMPLE))
+    X_sample, y_sample = models.dense(X, sample), y[sample]
+    pipeline = models.assemble(features, model)
+    return _Fitted(pipeline, fitted_by, len(y), unseen, X_sample, y_sample)
 
 
 def _judging(
     on_interim: OnInterim,
     estimator: BaseEstimator,
+    calibrated: bool,
     X: NDArray[np.float32],
     val: Split,
     n_classes: int,
     n_jobs: int,
     stages: Stages,
 ) -> models.OnStage:
-    """Return a function that evaluates the half-fitted estimator on the validation split."""
+    """Return a function that evaluates the half-fitted estimator on the validation split.
+
+    What is going to be calibrated has a temperature of that split here: one number of so many
+    images flatters nobody.
+    """
     began = time.perf_counter()
 
     def judge(stage: int, share: float) -> None:
         half_fitted = copy(estimator)  # with one thread of its own, as in `models.assemble`
         if hasattr(half_fitted, "n_jobs"):
             half_fitted.set_params(n_jobs=1)
-        metrics = _metrics(_predict(half_fitted, X, val, n_jobs), n_classes)
+        predictions = _predict(half_fitted, X, val, n_jobs)
+        if calibrated:
+            predictions = _rescaled(half_fitted, predictions)
+        metrics = _metrics(predictions, n_classes)
         if stages.watcher:
             stages.watcher("fit", share, metrics)
         on_interim(Interim(stage, share, time.perf_counter() - began, metrics))
 
     return judge
+
+
+def _rescaled(model: Any, predictions: Predictions) -> Predictions:
+    answer = predictions.score if predictions.probability is None else predictions.probability
+    if answer is None:
+        return predictions
+    logits, known = models.as_logits(model, answer), np.isin(predictions.label, model.classes_)
+    columns = np.searchsorted(model.classes_, predictions.label[known])
+    probability = models.Temperature().fit(logits[known], columns).predict_proba(logits)
+    return replace(predictions, probability=probability, score=None)
 
 
 @contextmanager

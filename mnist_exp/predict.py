@@ -10,7 +10,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ is blank or unlike any digit is refused, with the reason. A table of images as d
 refused. The exit code is 0 if every picture could be opened, be it read or refused; 1 if one could
 not be, or for any other mistake; 2 for a wrong option."""
 STDIN = "-"
+AUTO = "auto"
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,12 @@ def main() -> None:
         "--csv", type=Path, metavar="FILE", help="write ImageId,Label, as Kaggle takes it"
     )
     parser.add_argument(
+        "--min-confidence",
+        metavar="P",
+        type=_share_or_auto,
+        help="give no label below this probability; auto: the run's own for 99.9 %% right",
+    )
+    parser.add_argument(
         "--outputs", type=Path, default=Path("outputs"), help="the folder in which latest lies"
     )
     arguments = parser.parse_args()
@@ -85,7 +92,9 @@ def main() -> None:
     )
     warnings.filterwarnings("ignore", module="PIL")  # a damaged picture is told as an error
     try:
-        readings = list(predict(arguments.run, arguments.paths, arguments.outputs))
+        readings = list(
+            predict(arguments.run, arguments.paths, arguments.outputs, arguments.min_confidence)
+        )
         errors = [f"error: {reading.error}" for reading in readings if reading.error]
         if arguments.csv and len(errors) < len(readings):
             write_csv(arguments.csv, readings)
@@ -105,19 +114,42 @@ def main() -> None:
         sys.exit(130)
 
 
-def predict(run: str, paths: Sequence[str], outputs: Path) -> Iterator[Reading]:
+def _share_or_auto(text: str) -> float | str:
+    if text == AUTO:
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be a number from 0 to 1, or {AUTO}")
+    return value
+
+
+def predict(
+    run: str, paths: Sequence[str], outputs: Path, min_confidence: float | str | None = None
+) -> Iterator[Reading]:
     """Yield what is read in each image, in the order given; one bad file costs only its answer.
 
-    The pictures of a folder or of a pattern come by name.
+    The pictures of a folder or of a pattern come by name. Below `min_confidence` there is no label;
+    "auto" takes what the run recorded.
     """
-    from threadpoolctl import threadpool_limits
-
-    from mnist_exp.recognition import load_reader
+    from mnist_exp.recognition import held_back, load_reader, recorded_threshold
     from mnist_exp.runs import open_run
 
     if paths.count(STDIN) > 1:
         raise UserError("standard input holds one picture, so - can be given only once")
-    reader = load_reader(open_run(run, outputs))
+    opened = open_run(run, outputs)
+    threshold = recorded_threshold(opened) if isinstance(min_confidence, str) else min_confidence
+    for reading in _readings(load_reader(opened), paths):
+        answer = reading.answer
+        answer = answer if threshold is None else held_back(answer, threshold)
+        yield replace(reading, answer=answer)
+
+
+def _readings(reader: "Reader", paths: Sequence[str]) -> Iterator[Reading]:
+    from threadpoolctl import threadpool_limits
+
     threadpool_limits(1)  # for one picture at a time, threads cost more than they save
     for path in paths:
         try:

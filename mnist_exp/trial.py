@@ -33,13 +33,14 @@ TIMES = (
     "load_s",
     "augment_s",
     "features_s",
+    "calibrate_s",
     "fit_s",
     "predict_s",
     "total_s",
     "predict_us_per_image",
 )
 DIFFERENT_IMAGES = tuple(f"dataset.{size}" for size in ("val_size", "test_size", "split_seed"))
-SMALLER_IS_BETTER = ("log_loss", "ece", "bytes", *TIMES)
+SMALLER_IS_BETTER = ("log_loss", "ece", "ece_mass", "bytes", *TIMES)
 KIND = ("model", "features", "augment")  # groups that a run's time depends on, with its data
 LIGHT = (".npz", ".json", ".yaml", ".log")  # a trial's files: no model, no picture, no page
 

@@ -50,7 +50,7 @@ def outputs(tmp_path_factory):
     """Two runs on the bundled digits: `margins` without probabilities, `forest` with them."""
     folder = tmp_path_factory.mktemp("demo")
     data = ("dataset=digits", "dataset.train_size=400", "dataset.test_size=300")
-    trained(folder / "margins", "model=sgd", data=data)
+    trained(folder / "margins", "model=sgd", "calibration=none", data=data)
     trained(folder / "forest", "model=rf", "model.n_estimators=20", data=data)
     return folder
 

@@ -187,18 +187,18 @@ def test_without_the_data_blots_are_still_refused_and_the_reason_is_logged(sgd, 
     assert "no training images" in caplog.text
 
 
-def test_probabilities_are_given_where_there_are_any(sgd, reader, tmp_path):
-    words = "model=rf", "model.n_estimators=20", "dataset.train_size=400"
-    run, dataset = trained(tmp_path / "run", *words)
-    run.save_neighbours(reader.neighbours.arrays())  # it is of the same images
-    answer = Reader(run).read(on_paper(dataset.test.images[:1]))
+def test_probabilities_are_given_where_there_are_any(sgd, reader):
+    answer = reader.read(on_paper(sgd[1].test.images[:1]))
     assert sum(answer.probabilities.values()) == pytest.approx(1)
     assert answer.scores is None
     assert "%" in in_words(answer)
 
 
-def test_scores_are_never_called_probabilities(sgd, reader):
-    content = reader.read(on_paper(sgd[1].test.images[:1])).as_json("a.png")
+def test_scores_are_never_called_probabilities(sgd, reader, tmp_path):
+    words = "model=sgd", "calibration=none", "dataset.train_size=400"
+    run, dataset = trained(tmp_path / "run", *words)
+    run.save_neighbours(reader.neighbours.arrays())  # it is of the same images
+    content = Reader(run).read(on_paper(dataset.test.images[:1])).as_json("a.png")
     assert content["probabilities"] is None
     assert len(content["scores"]) == 10
 

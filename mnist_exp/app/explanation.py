@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_exp import models
 from mnist_exp.config import load_recorded
 from mnist_exp.errors import UserError
 from mnist_exp.recognition import Answer, Reader
@@ -100,7 +101,8 @@ class Explainer:
         blanked = np.repeat(image[None], len(patches) + 1, axis=0)
         for copy, patch in zip(blanked, patches, strict=False):
             copy[patch] = 0
-        _, probabilities, scores = self.reader.ask(blanked)
+        plain = models.uncalibrated(self.reader.pipeline)  # near 1 probabilities hardly fall
+        _, probabilities, scores = models.predict(plain, blanked)
         values = scores if probabilities is None else probabilities
         if values is None:
             return None

@@ -57,6 +57,7 @@ class RunPredictions:
     n_train: int | None
     time: dict[str, float]
     bytes: int | None
+    coverage: float | None = None  # the share answered at the run's own threshold
 
     @property
     def accuracy(self) -> float:
@@ -102,6 +103,7 @@ def read_predictions(run: Run, split: SplitName, cache: LabelCache) -> RunPredic
         n_train=_numbers(run.metrics.get("data")).get("n_train"),
         time=_numbers(run.metrics.get("time")),
         bytes=_numbers(run.metrics.get("model")).get("bytes"),
+        coverage=_numbers(run.metrics.get(split)).get("coverage"),
     )
 
 
@@ -238,6 +240,7 @@ def _encode(predictions: RunPredictions) -> bytes:
         "n_train": predictions.n_train,
         "time": predictions.time,
         "bytes": predictions.bytes,
+        "coverage": predictions.coverage,
     }
     return json.dumps(facts).encode() + b"\n" + b"".join(array.tobytes() for array in arrays)
 
@@ -264,6 +267,7 @@ def _decode(run: Run, name: str, entry: bytes) -> RunPredictions:
         n_train=facts["n_train"],
         time=facts["time"],
         bytes=facts["bytes"],
+        coverage=facts.get("coverage"),
     )
 
 

@@ -386,6 +386,10 @@ def _compared(
         changes=changes,
         time=run.time,
         bytes=run.bytes,
+        coverage=run.coverage,
+        coverage_interval=None
+        if run.coverage is None
+        else wilson(round(run.coverage * run.n), run.n),
     )
 
 

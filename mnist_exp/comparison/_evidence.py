@@ -33,7 +33,7 @@ FEW_SEEDS = 5  # below that a t interval is valid for normal scatter only, and w
 # Runs that differ in it are tested on other images, and were trained on parts that overlap.
 SPLIT_SEED = "dataset.split_seed"
 
-COLUMNS = ("run", "accuracy", "delta", "fixed", "broke", "p", "p_holm", "bytes")
+COLUMNS = ("run", "accuracy", "delta", "fixed", "broke", "p", "p_holm", "bytes", "coverage")
 BEST_FIRST = ("accuracy", "delta", "fixed")  # the others rise
 
 Verdict = Literal["better", "worse", "not distinguishable", "identical"]
@@ -79,6 +79,8 @@ class ComparedRun:
     changes: str  # what makes it another recipe than the baseline, in words of the command line
     time: dict[str, float]
     bytes: int | None
+    coverage: float | None = None  # the share answered at the run's own threshold, for 99.9 % right
+    coverage_interval: Interval | None = None
 
 
 def differences(pairs: Sequence[tuple[RunPredictions, RunPredictions]]) -> list[Difference]:

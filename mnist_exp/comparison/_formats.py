@@ -72,6 +72,8 @@ def _json_run(run: ComparedRun) -> dict[str, Any]:
         "config": run.config,
         "time": run.time,
         "bytes": run.bytes,
+        "coverage": run.coverage,
+        "coverage_interval": bounds(run.coverage_interval),
     }
 
 

@@ -1,5 +1,13 @@
 """What predictions and data show: metrics, intervals, tests, suspected labels, exploration."""
 
+from mnist_exp.evaluation._coverage import (
+    TARGET,
+    Confidence,
+    Coverage,
+    choose_threshold,
+    coverage_at,
+    coverage_curve,
+)
 from mnist_exp.evaluation._exploration import (
     NEIGHBOURS,
     TWIN,
@@ -49,17 +57,23 @@ __all__ = [
     "FEWEST_SIZES",
     "LEVEL",
     "NEIGHBOURS",
+    "TARGET",
     "TWIN",
+    "Confidence",
+    "Coverage",
     "Interval",
     "Metrics",
     "Predictions",
     "bootstrap_confusion",
     "bootstrap_differences",
     "calibration_bins",
+    "choose_threshold",
     "class_pictures",
     "compute_metrics",
     "confusion_matrix",
     "count_repeats",
+    "coverage_at",
+    "coverage_curve",
     "detectable_difference",
     "difference_interval",
     "find_twins",

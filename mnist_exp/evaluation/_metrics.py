@@ -59,7 +59,8 @@ class Metrics:
     macro_f1: float
     top2_accuracy: float | None
     log_loss: float | None
-    ece: float | None
+    ece: float | None  # expected calibration error over bins of equal width (Guo et al. 2017)
+    ece_mass: float | None  # the same over bins of equally many images
 
 
 def confusion_matrix(
@@ -148,17 +149,26 @@ def compute_metrics(predictions: Predictions, n_classes: int) -> Metrics:
     order = predictions.score if probability is None else probability
     confusion = confusion_matrix(label, prediction, n_classes)
     log_loss = None if probability is None else image_log_loss(label, probability).mean()
-    bins = [] if probability is None else calibration_bins(predictions)
+    ece = None if probability is None else _calibration_error(calibration_bins(predictions))
     return Metrics(
         accuracy=float(np.mean(label == prediction)),
         macro_f1=float(precision_recall_f1(confusion)[2].mean()),
         top2_accuracy=None if order is None else float(np.mean(_within_top2(label, order))),
         log_loss=None if log_loss is None else float(log_loss),
-        # Expected calibration error over equal-width confidence bins (Guo et al. 2017).
-        ece=float(sum(abs(b.hits - b.n * b.confidence) for b in bins) / len(label))
-        if bins
-        else None,
+        ece=ece,
+        ece_mass=None if probability is None else _equal_mass_error(predictions),
     )
+
+
+def _calibration_error(bins: "list[CalibrationBin]") -> float:
+    return sum(abs(b.hits - b.n * b.confidence) for b in bins) / sum(b.n for b in bins)
+
+
+def _equal_mass_error(predictions: Predictions, bins: int = 15) -> float:
+    order = np.argsort(predictions.confidence, kind="stable")
+    lead = predictions.confidence - (predictions.label == predictions.prediction)
+    parts = np.array_split(lead[order], bins)
+    return float(sum(abs(part.sum()) for part in parts) / len(order))
 
 
 def _within_top2(label: NDArray[np.int64], order: NDArray[np.floating]) -> NDArray[np.bool_]:

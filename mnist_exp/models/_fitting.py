@@ -22,7 +22,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import gen_batches
 
 from mnist_exp.errors import UserError
+from mnist_exp.models._calibration import Calibrated, answers_with, as_columns, as_logits
 from mnist_exp.models._fast_forest import Coded, coded, grow, grows_faster
+from mnist_exp.models._random_features import RandomFeatures
 
 OnStage = Callable[[int, float], None]
 TREES = 10  # a stage of a forest, as an epoch is one of a network
@@ -68,6 +70,7 @@ def fit(
     y: NDArray[np.int64],
     advance: Callable[[float], None],
     on_stage: OnStage | None = None,
+    held: NDArray[np.bool_] | None = None,
 ) -> str:
     """Fit in place, in stages where the estimator can be grown.
 
@@ -86,6 +89,9 @@ def fit(
     on_stage
         Called with the number of stages done (1, 2, 4, 8 ...: epochs, or tens of trees) and their
         share; may raise to end the fit.
+    held
+        Rows (n,) whose scores by a fit on the others `calibrate` will ask for; only models that
+        cannot tell them afterwards note them now.
 
     Returns
     -------
@@ -114,6 +120,8 @@ def fit(
         _grow(estimator, X, y, advance, on_stage)
     elif on_stage is not None and _learns_in_epochs(estimator):
         _learn(estimator, X, y, advance, on_stage)
+    elif isinstance(estimator, RandomFeatures):
+        estimator.fit(X, y, held)
     else:
         with warnings.catch_warnings():
             estimator.fit(X, y)
@@ -252,16 +260,46 @@ def predict(
     >>> prediction.tolist(), probability.round(2).tolist(), score
     ([5, 5], [[0.33, 0.67], [0.33, 0.67]], None)
     """
-    methods = [name for name in ("predict_proba", "decision_function") if hasattr(pipeline, name)]
-    if not methods:
+    model = pipeline[-1] if isinstance(pipeline, Pipeline) else pipeline
+    if isinstance(model, Calibrated):
+        return _predict_calibrated(pipeline, model, images, n_jobs)
+    method = answers_with(pipeline)
+    if method is None:
         return in_blocks(pipeline.predict, images, n_jobs), None, None
-    size = TREES_BLOCK if len(images) >= n_jobs * TREES_BLOCK and _is_forest(pipeline) else BLOCK
-    answer = in_blocks(_for_threads(pipeline, methods[0]), images, n_jobs, size)
-    if answer.ndim == 1:  # two classes: the score of the second against the first
-        answer = np.column_stack([-answer, answer])
+    answer = as_columns(best_answer(pipeline, images, n_jobs))
     prediction = pipeline.classes_[answer.argmax(axis=1)]
-    is_probability = methods[0] == "predict_proba"
-    return (prediction, answer, None) if is_probability else (prediction, None, answer)
+    return (prediction, answer, None) if method == "predict_proba" else (prediction, None, answer)
+
+
+def _predict_calibrated(
+    pipeline: Any, model: Calibrated, images: NDArray[Any], n_jobs: int
+) -> tuple[NDArray[np.int64], NDArray[np.floating], None]:
+    answer = best_answer(uncalibrated(pipeline), images, n_jobs)
+    probability = model.calibrator.predict_proba(as_logits(model.estimator, answer))
+    decisive = as_columns(answer) if model.calibrator.keeps_order else probability
+    return model.classes_[decisive.argmax(axis=1)], probability, None
+
+
+def uncalibrated(pipeline: Any) -> Any:
+    """Return a fitted pipeline or estimator without its calibrator, if it has one.
+
+    Examples
+    --------
+    >>> from mnist_exp.models import Calibrated, Temperature
+    >>> uncalibrated(Calibrated(SGDClassifier(), Temperature()))
+    SGDClassifier()
+    """
+    if isinstance(pipeline, Calibrated):
+        return pipeline.estimator
+    if isinstance(pipeline, Pipeline) and isinstance(pipeline[-1], Calibrated):
+        return Pipeline([*pipeline.steps[:-1], ("model", pipeline[-1].estimator)])
+    return pipeline
+
+
+def best_answer(model: Any, inputs: NDArray[Any], n_jobs: int) -> NDArray[np.floating]:
+    """Return what the method that tells most says of inputs, in blocks of a fixed size."""
+    size = TREES_BLOCK if len(inputs) >= n_jobs * TREES_BLOCK and _is_forest(model) else BLOCK
+    return in_blocks(_for_threads(model, str(answers_with(model))), inputs, n_jobs, size)
 
 
 def _for_threads(model: Any, method: str) -> Callable[[NDArray[Any]], NDArray[Any]]:

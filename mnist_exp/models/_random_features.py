@@ -97,22 +97,28 @@ class RandomFeatures(ClassifierMixin, BaseEstimator):
         self.held_out = held_out
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Choose the ridge's strength if there are several, then learn from all rows."""
+    def fit(self, X: Any, y: Any, held: NDArray[np.bool_] | None = None) -> Self:
+        """Choose the ridge's strength if there are several, then learn from all rows.
+
+        With `held` (n,) `held_scores_` are the scores that a fit without these rows gives them, for
+        little more time.
+        """
         self._validate_params()
         X, y = self._read(X, y, reset=True)
         strengths = np.atleast_1d(self.alpha)
         self._start(X, np.unique(y), min(self.n_components, PER_ROW * len(y)))
-        held = np.zeros(len(y), bool)
+        judging = np.zeros(len(y), bool)
         if len(strengths) > 1:
             order = check_random_state(self.random_state).permutation(len(y))
-            held[order[: int(self.held_out * len(y))]] = True
-        self._add(X, y, ~held)
+            judging[order[: int(self.held_out * len(y))]] = True
+        self._add(X, y, ~judging)
         self.alpha_ = float(strengths[0])
-        if held.any():
-            self.alpha_ = self._best(strengths, X[held], y[held])
-            self._add(X, y, held)
+        if judging.any():
+            self.alpha_ = self._best(strengths, X[judging], y[judging])
+            self._add(X, y, judging)
         self.coef_ = self._solve(self.alpha_)
+        if held is not None and held.any():
+            self.held_scores_ = self._scores_without(X, y, held)
         del self.gram_, self.moments_
         return self
 
@@ -175,8 +181,12 @@ class RandomFeatures(ClassifierMixin, BaseEstimator):
         angles += self.offsets_[tile]
         return np.cos(angles, out=angles)
 
-    def _add(self, X: Float32, y: NDArray[Any], chosen: NDArray[np.bool_]) -> None:
+    def _add(
+        self, X: Float32, y: NDArray[Any], chosen: NDArray[np.bool_], combine: Any = np.add
+    ) -> None:
         """Add the chosen rows to the Gram matrix, of which only the upper half is kept.
+
+        With `combine=np.subtract` they are taken out of it.
 
         Each thread works on tiles of its own, so that neither waits for the other while it takes
         cosines, and a tile is the same whatever the number of threads.
@@ -192,19 +202,23 @@ class RandomFeatures(ClassifierMixin, BaseEstimator):
                 labels = y[rows][chosen[rows], None]
                 one_hot = np.where(labels == self.classes_, np.float32(1), np.float32(-1))
                 features = room[: len(inputs)]
-                list(pool.map(partial(self._add_moments, inputs, one_hot, features), tiles))
-                list(pool.map(partial(self._add_products, features), pairs))
-                self.n_rows_ += len(features)
+                list(
+                    pool.map(partial(self._add_moments, inputs, one_hot, features, combine), tiles)
+                )
+                list(pool.map(partial(self._add_products, features, combine), pairs))
+                self.n_rows_ = int(combine(self.n_rows_, len(features)))
 
     def _add_moments(
-        self, inputs: Float32, one_hot: Float32, features: Float32, tile: slice
+        self, inputs: Float32, one_hot: Float32, features: Float32, combine: Any, tile: slice
     ) -> None:
         self._features(inputs, tile, out=features[:, tile])
-        self.moments_[tile] += features[:, tile].T @ one_hot
+        moments = self.moments_[tile]
+        combine(moments, features[:, tile].T @ one_hot, out=moments)
 
-    def _add_products(self, features: Float32, pair: tuple[slice, slice]) -> None:
+    def _add_products(self, features: Float32, combine: Any, pair: tuple[slice, slice]) -> None:
         first, second = pair
-        self.gram_[first, second] += features[:, first].T @ features[:, second]
+        products = self.gram_[first, second]
+        combine(products, features[:, first].T @ features[:, second], out=products)
 
     def _solve(self, alpha: float) -> Float32:
         """Solve in float64: small eigenvalues count that float32 loses beside the largest."""
@@ -217,6 +231,15 @@ class RandomFeatures(ClassifierMixin, BaseEstimator):
                 f"alpha={alpha:g} is lost in the rounding of the Gram matrix: raise it"
             ) from error
         return np.asarray(cho_solve(factor, self.moments_, check_finite=False), np.float32)
+
+    def _scores_without(self, X: Float32, y: NDArray[Any], held: NDArray[np.bool_]) -> Float32:
+        """Take rows out of the Gram matrix again, and score them by what remains."""
+        n_rows = self.n_rows_
+        self._add(X, y, held, np.subtract)
+        coef, self.n_rows_ = self._solve(self.alpha_), n_rows
+        held_rows = X[held]
+        batches = gen_batches(len(held_rows), BLOCK)
+        return np.vstack([self._features(held_rows[rows]) @ coef for rows in batches])
 
     def _best(self, strengths: NDArray[np.float64], X: Float32, y: NDArray[Any]) -> float:
         """Return the strength with the most held-out rows right; of equals the strongest."""

@@ -1,6 +1,7 @@
 """A run's model reading pictures: what it says, and whether to believe it."""
 
 from mnist_exp.recognition._answer import BLANK, LINES, MARKS, STRANGE, Answer
+from mnist_exp.recognition._confidence import held_back, recorded_threshold
 from mnist_exp.recognition._novelty import Neighbours
 from mnist_exp.recognition._reader import Reader, load_reader
 
@@ -12,5 +13,7 @@ __all__ = [
     "Answer",
     "Neighbours",
     "Reader",
+    "held_back",
     "load_reader",
+    "recorded_threshold",
 ]

@@ -30,6 +30,7 @@ from mnist_exp.evaluation import (
 )
 from mnist_exp.process import write_text
 from mnist_exp.report.comparison_charts import Scale, cost_chart, edges, in_points, strips
+from mnist_exp.report.coverage_chart import coverage_chart
 from mnist_exp.report.figures import confidence_text
 from mnist_exp.report.page import NO_BREAK_SPACE, render
 from mnist_exp.report.parts import ClassFigures, Gallery, class_figures, confusion_cells, place
@@ -72,6 +73,7 @@ def comparison_html(comparison: Comparison) -> str:
         "most_rows": MOST_ROWS,
         "inline": INLINE,
         "costs": [chart for key, title in COSTS.items() if (chart := cost_chart(rows, key, title))],
+        "coverage": coverage_chart(_readable(comparison)),
         "pairs": pairs,
         "sentences": [sentence(p["run"], comparison.n, comparison.classes) for p in pairs],
         "not_detailed": len(comparison.runs) - 1 - len(pairs),
@@ -143,6 +145,18 @@ def _pairs(comparison: Comparison) -> tuple[list[dict[str, Any]], list[str]]:
         else:
             pairs.append(_pair(run, before, after, comparison.classes, f"{len(pairs)}-"))
     return pairs, damaged
+
+
+def _readable(comparison: Comparison) -> list[tuple[ComparedRun, Predictions]]:
+    """The baseline and the runs looked at closely, with their predictions, in the table's order."""
+    near = [run for run in comparison.runs if run.difference][:MOST_PAIRS]
+    readable = []
+    for run in [run for run in comparison.runs if run is comparison.baseline or run in near]:
+        try:
+            readable.append((run, _predictions(run.run, comparison.split, comparison.n)))
+        except UserError:  # the page says so where it would look closely
+            continue
+    return readable
 
 
 def _predictions(run: Run, split: SplitName, n: int) -> Predictions:

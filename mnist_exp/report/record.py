@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_info
 from mnist_exp.data import Dataset, Split
 from mnist_exp.evaluation import Predictions, confusion_matrix
 from mnist_exp.experiment import Outcome
+from mnist_exp.models import uncalibrated
 from mnist_exp.process import stderr_console
 from mnist_exp.report.figures import confusion_figure, errors_figure, frequent_confusions, png
 from mnist_exp.report.parts import class_figures
@@ -36,6 +37,8 @@ _PACKAGES = (
     "scipy",
     "skops",
 )
+
+GAP = 0.01  # of train and test accuracy that deserves a word
 
 
 def record(
@@ -63,6 +66,7 @@ def record(
                 "input": {"dtype": "uint8", "shape": [None, *dataset.train.images.shape[1:]]},
                 "classes": list(dataset.classes),
                 "versions": environment["packages"],
+                "confidence": outcome.confidence and asdict(outcome.confidence),
             },
         )
         for name, predictions in outcome.predictions.items():
@@ -75,10 +79,11 @@ def record(
     if dataset.test is not None:
         features = outcome.pipeline[0]
         page |= {
-            "model": type(outcome.pipeline[-1]).__name__,
+            "model": type(uncalibrated(outcome.pipeline)[-1]).__name__,
             "features": " + ".join(
                 type(step).__name__ for _, step in getattr(features, "steps", [("", features)])
             ),
+            "confidence": outcome.confidence,
             "reads": note_test_read(outputs, dataset.test.sha256, run),
             "outputs": str(outputs),
         }
@@ -109,7 +114,8 @@ def _times(outcome: Outcome, seconds: dict[str, float]) -> dict[str, float]:
         "load_s": seconds["load"],
         "augment_s": seconds["augment"],
         "features_s": seconds["features"],
-        "fit_s": seconds["features"] + seconds["fit"],
+        "calibrate_s": seconds.get("calibrate", 0.0),
+        "fit_s": seconds["features"] + seconds["fit"] + seconds.get("calibrate", 0.0),
         "predict_s": seconds["evaluate"],
         "predict_us_per_image": 1e6 * seconds["evaluate"] / n,
     }
@@ -154,7 +160,7 @@ def _save_test_files(run: Run, dataset: Dataset, test: Split, predictions: Predi
 
 def show_summary(run: Run, dataset: Dataset, outcome: Outcome, metrics: dict[str, Any]) -> None:
     """Print the run's figures as a table on stderr."""
-    title = f"{type(outcome.pipeline[-1]).__name__} on {dataset.name}"
+    title = f"{type(uncalibrated(outcome.pipeline)[-1]).__name__} on {dataset.name}"
     table = Table(title=title, title_justify="left", show_header=False)
     for split, predictions in outcome.predictions.items():
         interval, n = outcome.intervals[f"{split}.accuracy"], len(predictions.label)
@@ -164,6 +170,9 @@ def show_summary(run: Run, dataset: Dataset, outcome: Outcome, metrics: dict[str
             f"{100 * metrics[split]['accuracy']:.2f} %  {span}  of {n:,}",
         )
         table.add_row(f"{split} macro F1", f"{100 * metrics[split]['macro_f1']:.2f} %")
+    table.add_row("train accuracy", _train_accuracy(metrics))
+    if "coverage" in metrics.get("test", {}):
+        table.add_row("answered at 99.9 %", _answered(metrics))
     if "test" in outcome.predictions:
         names = dataset.classes
         pairs = frequent_confusions(outcome.predictions["test"], len(names))[:3]
@@ -180,6 +189,20 @@ def show_summary(run: Run, dataset: Dataset, outcome: Outcome, metrics: dict[str
     }.items():
         table.add_row(name, value)
     stderr_console().print(table)
+
+
+def _train_accuracy(metrics: dict[str, Any]) -> str:
+    """The accuracy on images that were learned from, with a word where it parts from the others."""
+    learned = metrics["train"]["accuracy"]
+    gap = learned - metrics["test" if "test" in metrics else "val"]["accuracy"]
+    parting = f"  {100 * gap:.2f} points above unseen ones" if gap > GAP else ""
+    return f"{100 * learned:.2f} %{parting}"
+
+
+def _answered(metrics: dict[str, Any]) -> str:
+    test = metrics["test"]
+    right = f", {100 * test['selective_accuracy']:.2f} % right" if test["coverage"] else ""
+    return f"{100 * test['coverage']:.1f} % of the test images{right}"
 
 
 def show_sweep(folder: Path) -> None:

@@ -15,6 +15,7 @@ from mnist_exp.evaluation import (
     Predictions,
     calibration_bins,
     confusion_matrix,
+    coverage_curve,
     searched,
     suspected_labels,
     wilson,
@@ -71,6 +72,7 @@ def explain_test(dataset: Dataset, test: Split, predictions: Predictions) -> dic
         for t, p, positions in pairs
     }
     bins = calibration_bins(predictions) if predictions.probability is not None else []
+    right = predictions.label == predictions.prediction
     sheet, galleries = place(test.images, first, taken)
     return {
         "classes": classes,
@@ -90,6 +92,7 @@ def explain_test(dataset: Dataset, test: Split, predictions: Predictions) -> dic
         "calibration": [
             {"bin": b, "right": b.hits / b.n, "interval": wilson(b.hits, b.n)} for b in bins
         ],
+        "curve": coverage_curve(predictions.confidence, right) if bins else [],
         "slices": _halves(predictions) if dataset.name == "mnist" else [],
     }
 
@@ -119,18 +122,21 @@ def run_html(
 ) -> str:
     """The page as text.
 
-    `content` is what `explain_test` returned, and `model`, `features`, `reads`, `outputs`.
+    `content` is what `explain_test` returned, and `model`, `features`, `confidence`, `reads`,
+    `outputs`.
     """
     return render(
         "run.html",
         {
             "interval": intervals["test.accuracy"],
+            "intervals": intervals,
             "dataset": dataset.name,
             "metrics": metrics,
             "figures": [
                 (split, key, value, intervals.get(f"{split}.{key}"))
-                for split in ("test", "val")
+                for split in ("test", "val", "train")
                 for key, value in metrics.get(split, {}).items()
+                if key != "n"
             ],
             "environment": environment,
             "python": f"{platform.python_version()} ({platform.python_implementation()})",
