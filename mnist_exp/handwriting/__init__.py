@@ -1,6 +1,7 @@
 """From pictures to ink, from ink to digits that look like MNIST's, and what is no digit."""
 
-from mnist_exp.handwriting._ink import Ink, ink_box, open_picture, photo_to_ink, read_image
+from mnist_exp.handwriting._files import open_picture, read_image
+from mnist_exp.handwriting._ink import Ink, Page, find_ink, ink_box, photo_to_ink
 from mnist_exp.handwriting._non_digits import non_digits
 from mnist_exp.handwriting._normalize import (
     SIDE,
@@ -16,8 +17,10 @@ from mnist_exp.handwriting._segments import split_digits
 __all__ = [
     "SIDE",
     "Ink",
+    "Page",
     "as_prepared",
     "drawn_to_mnist",
+    "find_ink",
     "image_to_mnist",
     "ink_box",
     "looks_like_mnist",
