@@ -1,6 +1,7 @@
 """From a picture to the ink on it: what is not writing goes before anything is measured."""
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,15 @@ from mnist_exp.handwriting._parts import writing
 Ink = NDArray[np.uint8]
 
 MIN_CONTRAST = 24  # of 255: paper texture and JPEG noise stay below, the faintest pencil above
-EVERYWHERE = np.ones((3, 3))
+ALL = 0.995  # of the ink
+SLENDER = 2.5  # times as long as wide is a stroke at least that runs through a whole picture
+NOISE = 0.1  # the most that a pixel of one ground differs from it
+ALIKE, PAPER = 12, 0.2  # levels of 255; share of the picture that is as light as light ink
+BLANK = 0.25  # share of the light that paper's texture may swallow
+
+
+LINES = "lines through the digit: write on plain paper"
+EDGE = "it touches the edge of the picture: leave a margin"
 
 
 @dataclass(frozen=True)
@@ -114,28 +123,58 @@ def find_ink(image: Image.Image) -> Page:
         ink = difference(colours[box], ground)
         return _page(ink / 255, 0)
     grey = colours @ LUMINANCE
-    if max(grey.shape) <= SMALL:
-        ink = grey - np.median(grey)
-        ink *= 1 if ink.max() > -ink.min() else -1
-        return _page(ink / 255, 6 * np.median(np.abs(ink)) / 255)
-    return max((_on_paper(grey, sign) for sign in (1, -1)), key=lambda found: found[0])[1]
+    if max(grey.shape) <= SMALL or _is_cut_out(grey):
+        return _page(*_on_one_ground(grey))
+    page = max((_on_paper(grey, sign) for sign in (1, -1)), key=itemgetter(0))[1]
+    # A yellow marker is as light as paper, but not in blue light.
+    return page if page.ink.any() else _on_paper(colours.min(2), 1)[1]
+
+
+def _inked_and_ground(grey: Values) -> tuple[Mask, Mask]:
+    """The rarer half of the lightness, and the other."""
+    is_light = grey > np.percentile(grey, (2, 98)).mean()
+    return (~is_light, is_light) if is_light.mean() > 0.5 else (is_light, ~is_light)
+
+
+def _is_cut_out(grey: Values) -> bool:
+    """Whether all ink is one stroke from side to side of the picture, on one ground."""
+    inked, ground = _inked_and_ground(grey)
+    labels, count = scipy.ndimage.label(inked, np.ones((3, 3)))
+    if not count or np.ptp(np.percentile(grey, (2, 98))) < 3 * MIN_CONTRAST:
+        return False
+    stroke = labels == np.bincount(labels[inked]).argmax()
+    sides = [edge.any() for edge in (stroke[0], stroke[-1], stroke[:, 0], stroke[:, -1])]
+    is_across = all(sides[:2]) or all(sides[2:])
+    return bool(is_across and stroke.sum() > ALL * inked.sum() and _slenderness(stroke) > SLENDER)
+
+
+def _on_one_ground(grey: Values) -> tuple[Values, float]:
+    """How far pixels are from the ground towards the ink, and the noise."""
+    inked, ground = _inked_and_ground(grey)
+    level = np.median(grey[ground])
+    ink = (grey - level) / 255
+    texture = np.abs(ink[np.abs(ink) < NOISE])
+    return ink * np.sign(grey[inked].mean() - level), 6 * float(np.median(texture))
 
 
 def _on_paper(grey: Values, sign: int) -> tuple[float, Page]:
     """Find dark ink on paper, or light ink on a board, and how much speaks for it."""
     light = grey if sign > 0 else 255 - grey
-    paper = surface(light)
+    paper = surface(light, beyond=sign < 0)
     # The share of the local light, since in shadow the same ink makes less of a difference.
     ink = (paper - light) / np.maximum(paper, 32)
-    ink -= np.median(ink)
+    blank = ink[ink < BLANK]
+    ink -= np.median(blank)
     # 4 standard deviations of Gaussian noise.
-    page = _page(ink, 6 * np.median(np.abs(ink)), light, paper)
-    inked = page.ink > 127
+    page = _page(ink, 6 * np.median(np.abs(blank - np.median(blank))), light, paper)
+    inked = page.ink > 80
     if not inked.any():
         return 0.0, page
     ground = paper[inked] if sign > 0 else 255 - paper[inked]
     ratio = np.abs(np.log((ground + 10) / (grey[inked] + 10))).mean()
-    return float(ratio * _slenderness(page)), page
+    # As light as the paper is what lies between strokes, or between a stroke and a line.
+    is_paper = sign < 0 and (np.abs(grey - np.median(grey[inked])) < ALIKE).mean() > PAPER
+    return 0.0 if is_paper else float(ratio * _slenderness(inked)), page
 
 
 def _page(share: Values, noise: float, light: Values | None = None, paper: Values | None = None) -> Page:
@@ -151,12 +190,22 @@ def _page(share: Values, noise: float, light: Values | None = None, paper: Value
     if not ink.any():
         return nothing
     ink *= 255 / np.percentile(ink[ink > 0], 99)
-    return Page(np.asarray(np.rint(ink.clip(0, 255)), np.uint8))
+    strokes = np.asarray(np.rint(ink.clip(0, 255)), np.uint8)
+    return Page(strokes, _obstacle(strokes > 0, light is not None))
 
 
-def _slenderness(page: Page) -> float:
-    """How many times longer than wide the strokes are, all together."""
-    inside = scipy.ndimage.distance_transform_edt(page.ink > 80)
-    drawn = inside > 0
+def _obstacle(inked: Mask, is_photo: bool) -> str | None:
+    """What may be in the way of reading ink that reaches the picture's border."""
+    top, bottom, left, right = (
+        bool(edge.any()) for edge in (inked[0], inked[-1], inked[:, 0], inked[:, -1])
+    )
+    if is_photo and (top and bottom or left and right):
+        return LINES
+    return EDGE if top or bottom or left or right else None
+
+
+def _slenderness(inked: Mask) -> float:
+    """How many times longer than wide strokes are, all together."""
+    inside = scipy.ndimage.distance_transform_edt(inked)
     # Across a stroke the distance to its edge is on average a quarter of the width.
-    return float(drawn.sum() / (4 * inside[drawn].mean()) ** 2) if drawn.any() else 0.0
+    return float(inked.sum() / (4 * inside[inked].mean()) ** 2)

@@ -76,12 +76,16 @@ def difference(colours: Values, ground: Values) -> Values:
     return np.asarray(colour if is_linear else np.minimum(colour, 0.45 * colour.max()))
 
 
-def surface(light: Values) -> Values:
+def surface(light: Values, beyond: bool) -> Values:
     """The light of the paper, the table, the shadow at each pixel, as if nothing dark was written.
 
     A closing takes away dark strokes and leaves the straight edge of a large dark area as it is,
-    so that a table or a shadow is a surface of its own.
+    so that a table or a shadow is a surface of its own. It may reach beyond the picture, where
+    nothing hides a surface: then what is enclosed between a stroke and the border is no stroke.
     """
     window = max(3, int(min(light.shape) * WIDEST))
     smooth = scipy.ndimage.gaussian_filter(light, 1)
-    return np.asarray(scipy.ndimage.grey_closing(smooth, (window, window)), np.float32)
+    margin = window // 2 * beyond
+    wide = np.pad(smooth, margin, constant_values=-np.inf)
+    closed = scipy.ndimage.grey_closing(wide, (window, window))
+    return np.asarray(closed[margin : margin + len(light), margin : margin + light.shape[1]])

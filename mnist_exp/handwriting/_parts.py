@@ -1,7 +1,8 @@
-"""Which connected ink is writing, and which is a table, an edge, a frame, a rule below a digit."""
+"""Which connected ink is writing, and which is a table, an edge, a frame, a line below a digit."""
 
 import numpy as np
 import scipy  # its parts are imported when they are first used
+from numpy.typing import NDArray
 
 from mnist_exp.handwriting._files import Values, border
 from mnist_exp.handwriting._paper import Mask
@@ -9,41 +10,92 @@ from mnist_exp.handwriting._paper import Mask
 NEAR = 0.04  # of the picture's side
 LOCAL = 0.35  # of the darkest ink near it: what is lighter is shade, or a rule that a stroke crosses
 CONTACT = 0.4  # of a part's length: so much of the picture's border belongs to no stroke
-BOTH_SIDES = 0.7  # of the pixels around a stroke differ from it; along an edge it is half of them
+SIDES = 0.7  # of the pixels around a stroke differ from it; along an edge it is half of them
 SPECK = 0.02  # of the largest part
+ENCLOSED = 0.3  # of a frame's height: the least that a digit in it is high
+AROUND = 0.8  # of all directions in which a frame is seen from within
+DIRECTIONS = 36
+
+Labels = NDArray[np.int32]
+Box = tuple[slice, slice]
 
 
-def writing(ink: Values, light: Values | None, paper: Values | None) -> Mask:
-    """Mark the ink that is writing: no shade (below half the peak) and no speck."""
+def writing(ink: Values, light: Values | None = None, paper: Values | None = None) -> Mask:
+    """Mark the ink that is writing.
+
+    Parameters
+    ----------
+    ink : array of shape (h, w)
+        Ink 0..1.
+    light, paper : arrays of shape (h, w), optional
+        Of a photo: the picture, dark where there is ink, and what it was written on.
+    """
     reach = 2 * round(NEAR * max(ink.shape) / 2) + 1
     core = ink > LOCAL * scipy.ndimage.maximum_filter(ink, reach)
     labels, count = scipy.ndimage.label(core, np.ones((3, 3)))
-    if not count:
-        return np.zeros(ink.shape, bool)
     boxes = scipy.ndimage.find_objects(labels)
-    sums = np.bincount(labels.ravel(), ink.ravel())
-    peaks = scipy.ndimage.maximum(ink, labels, np.arange(count + 1))
-    spans = np.array([1] + [max(x.stop - x.start for x in box) for box in boxes])
+    sums = np.bincount(labels.ravel(), ink.ravel(), count + 1)
     contact = np.bincount(border(labels), minlength=count + 1)
-    foreign = contact > CONTACT * spans
-    if light is not None:
-        foreign |= _contrast_around(labels, light, paper, count) < BOTH_SIDES
-    foreign[0] = True
-    if sums[~foreign].sum() < 0.1 * sums[1:].sum() and paper is None or foreign.all():
-        foreign[1:] = False
-    wanted = ~foreign & (sums > SPECK * sums[~foreign].max())
-    wanted &= peaks > 0.5 * peaks[wanted].max()
+    is_stroke = contact <= CONTACT * np.array([0] + [max(_lengths(box)) for box in boxes])
+    if light is not None and paper is not None:
+        is_stroke &= _contrast_around(labels, light, paper) > SIDES
+    is_stroke[0] = False
+    # A digit that was cut out touches the border everywhere.
+    if not is_stroke.any() or (light is None and sums[is_stroke].sum() < 0.1 * sums[1:].sum()):
+        is_stroke[1:] = True
+    wanted = is_stroke & (sums > SPECK * sums[is_stroke].max(initial=0))
+    strong = ink > 0.5 * ink[wanted[labels]].max(initial=0)
+    wanted &= np.bincount(labels[strong], minlength=count + 1) > 0
+    wanted[_frames(labels, boxes, np.flatnonzero(wanted))] = False
     return np.asarray(scipy.ndimage.maximum_filter(wanted[labels], 3))
 
 
-def _contrast_around(labels, light, paper, count):
+def _lengths(box: Box) -> tuple[int, int]:
+    return box[0].stop - box[0].start, box[1].stop - box[1].start
+
+
+def _contrast_around(labels: Labels, light: Values, paper: Values) -> NDArray[np.float64]:
     """The share of the pixels around each part that differ from it as paper does from ink."""
-    reach = 7
-    inked = labels > 0
-    ink_light = scipy.ndimage.minimum_filter(np.where(inked, light, np.inf), reach)
-    contrast = scipy.ndimage.maximum_filter(np.where(inked, paper - light, 0), reach)
+    inked, count = labels > 0, int(labels.max()) + 1
+    ink_light = scipy.ndimage.minimum_filter(np.where(inked, light, np.inf), 7)
+    contrast = scipy.ndimage.maximum_filter(np.where(inked, paper - light, 0), 7)
     nearest = scipy.ndimage.maximum_filter(labels, 5)
     ring = (nearest > 0) & ~inked
     differs = light[ring] - ink_light[ring] > 0.5 * contrast[ring]
-    around = np.bincount(nearest[ring], minlength=count + 1)
-    return np.bincount(nearest[ring][differs], minlength=count + 1) / np.maximum(around, 1)
+    around = np.bincount(nearest[ring], minlength=count)
+    return np.bincount(nearest[ring], differs, count) / np.maximum(around, 1)
+
+
+def _frames(labels: Labels, boxes: list[Box], parts: NDArray[np.intp]) -> list[int]:
+    """List the parts that go around another, or lie below all others."""
+    frames: list[int] = []
+    for part in sorted(parts, key=lambda part: -boxes[part - 1][0].start):
+        others = [boxes[i - 1] for i in parts if i != part and i not in frames]
+        if others and (
+            _is_underline(boxes[part - 1], others)
+            or any(_is_around(labels, part, boxes[part - 1], other) for other in others)
+        ):
+            frames.append(int(part))
+    return frames
+
+
+def _is_underline(box: Box, others: list[Box]) -> bool:
+    height, width = _lengths(box)
+    tallest = max(_lengths(other)[0] for other in others)
+    lowest = max(other[0].stop for other in others)
+    across = max(other[1].stop for other in others) - min(other[1].start for other in others)
+    is_flat = width > 4 * height and height < 0.3 * tallest
+    return is_flat and box[0].start > lowest - 0.1 * tallest and width > 0.6 * across
+
+
+def _is_around(labels: Labels, part: int, box: Box, other: Box) -> bool:
+    """Whether a part is seen in nearly all directions from the middle of another."""
+    if not all(a.start < b.start and b.stop < a.stop for a, b in zip(box, other, strict=True)):
+        return False
+    if _lengths(other)[0] < ENCLOSED * _lengths(box)[0] or (labels[other] == part).any():
+        return False
+    y, x = np.nonzero(labels[box] == part)
+    down, across = ((o.start + o.stop) / 2 - b.start for o, b in zip(other, box, strict=True))
+    angles = np.arctan2(y - down, x - across)
+    seen = np.histogram(angles, DIRECTIONS, (-np.pi, np.pi))[0] > 0
+    return bool(seen.mean() > AROUND)

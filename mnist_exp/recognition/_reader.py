@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from mnist_exp.handwriting import (
     Ink,
     as_prepared,
     drawn_to_mnist,
+    find_ink,
     ink_box,
     looks_like_mnist,
-    photo_to_ink,
     resized,
     split_digits,
 )
@@ -179,7 +179,11 @@ class Reader:
         """
         prepared = as_prepared(image)
         if prepared is None or (self.strokes and not looks_like_mnist(prepared)):
-            return self.read_ink(photo_to_ink(image))
+            page = find_ink(image)
+            answer = self.read_ink(page.ink)
+            if answer.label is None and page.obstacle:
+                return replace(answer, reason=f"{answer.reason}: {page.obstacle}")
+            return answer
         return self._judge(prepared)
 
     @property
