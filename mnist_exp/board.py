@@ -2,15 +2,14 @@
 
 import argparse
 import logging
-import socket
 import sys
 import threading
 import time
 from pathlib import Path
 
+from mnist_exp.app.listening import add_options, check_options, check_port
 from mnist_exp.errors import UserError
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EPILOG = """The page shows every run, grid and search below PATH and keeps itself current; it only
 reads. On another machine: ssh -L 7870:localhost:7870 HOST, and start it there. It listens on this
 machine alone; another --host needs --auth."""
@@ -33,10 +32,14 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="mnist_exp.board", description=__doc__, epilog=EPILOG)
     add = parser.add_argument
     add("path", metavar="PATH", nargs="?", type=Path, default=Path("outputs"))
-    add("--host", default="127.0.0.1", help="the address to listen on")
-    add("--port", type=int, default=7870)
-    add("--auth", metavar="USER:PASSWORD", help="what visitors must enter")
-    add("--root-path", default="", metavar="/PATH", help="where a proxy shows the board")
+    add_options(parser, port=7870)
+    add(
+        "--root-path",
+        default="",
+        metavar="/PATH",
+        help="where a proxy shows the board; / = at its root",
+    )
+    add("--storage", metavar="ADDRESS", help="where searches keep their studies (search.storage=)")
     once = parser.add_mutually_exclusive_group()
     once.add_argument("--once", action="store_true", help="print the table and end")
     once.add_argument("--watch", action="store_true", help="keep the table current in a terminal")
@@ -45,15 +48,7 @@ def _parse() -> argparse.Namespace:
         "--sort", default="", metavar="COLUMN", help="accuracy, started, seconds ...; -COLUMN: down"
     )
     arguments = parser.parse_args()
-    if arguments.host not in LOOPBACK and not arguments.auth:
-        parser.error(
-            f"--host {arguments.host} lets other machines in: give --auth USER:PASSWORD too"
-        )
-    if not 0 < arguments.port < 65536:
-        parser.error(f"--port {arguments.port}: must be from 1 to 65535")
-    if arguments.auth and not all(arguments.auth.partition(":")[::2]):
-        parser.error("--auth takes USER:PASSWORD")
-    arguments.root_path = arguments.root_path.rstrip("/")
+    check_options(parser, arguments)
     if arguments.root_path and not arguments.root_path.startswith("/"):
         parser.error(f"--root-path {arguments.root_path}: must begin with /")
     return arguments
@@ -69,23 +64,12 @@ def _run(arguments: argparse.Namespace, began: float) -> None:
 
         show(folders, arguments.filter, arguments.sort, arguments.watch)
         return
-    _check_port(arguments.host, arguments.port)
+    check_port(arguments.host, arguments.port)
     # The first look takes as long as the imports do.
     threading.Thread(target=folders.refresh, daemon=True, name="first look").start()
     from mnist_exp.app.board.server import serve
 
-    serve(folders, arguments.host, arguments.port, arguments.auth, arguments.root_path, began)
-
-
-def _check_port(host: str, port: int) -> None:
-    """Refuse a port that is in use in words."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except OSError as error:
-        raise UserError(
-            f"{host}:{port} cannot be used ({error}): choose another --port or --host"
-        ) from error
+    serve(folders, arguments, began)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,13 @@ GATE_FAILED, NOT_COMPARABLE = 1, 2
 
 def main() -> None:
     """Exit 0; 1 if a gate failed; 2 if there is nothing comparable, with the reason."""
-    arguments = _parser().parse_args()
+    arguments = _arguments()
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     try:
+        if arguments.curve:
+            _show_curve(arguments)
+            return
         comparison = _compare(arguments)
         _show(comparison, arguments.format)
         if arguments.html:
@@ -76,6 +79,11 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="runs that differ in KEY only are one recipe (auto: seed)",
     )
+    add(
+        "--curve",
+        metavar="KEY",
+        help="accuracy along a numeric key, over seeds; dataset.train_size: would more data help?",
+    )
     add("--all-pairs", action="store_true", help="also test every run against every other")
     add("--format", choices=("table", "json", "csv", "md"), default="table")
     add(
@@ -99,6 +107,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _arguments() -> argparse.Namespace:
+    parser = _parser()
+    arguments = parser.parse_args()
+    of_runs = ("baseline", "sort", "all_pairs", "fail_if_worse", "noninferior")
+    for name in of_runs if arguments.curve else ():
+        if getattr(arguments, name) != parser.get_default(name):
+            parser.error(f"--{name.replace('_', '-')} does not go with --curve")
+    if arguments.html and not arguments.html.parent.is_dir():
+        parser.error(f"--html {arguments.html}: there is no folder {arguments.html.parent}")
+    return arguments
+
+
 def _points(text: str) -> float:
     try:
         value = float(text)
@@ -119,8 +139,6 @@ def _plain_lines(text: str) -> str:
 def _compare(arguments: argparse.Namespace) -> "Comparison":
     from mnist_exp.comparison import compare_runs
 
-    if arguments.html and not arguments.html.parent.is_dir():
-        raise UserError(f"--html {arguments.html}: there is no folder {arguments.html.parent}")
     return compare_runs(
         arguments.paths,
         baseline=arguments.baseline,
@@ -144,6 +162,37 @@ def _show(comparison: "Comparison", style: str) -> None:
         print(json.dumps(to_json(comparison), indent=2, allow_nan=False))
     else:
         print(to_csv(comparison) if style == "csv" else to_markdown(comparison), end="")
+
+
+def _show_curve(arguments: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from mnist_exp.comparison import (
+        compare_curve,
+        curve_csv,
+        curve_json,
+        curve_markdown,
+        print_curve,
+    )
+
+    curve = compare_curve(
+        arguments.paths,
+        arguments.curve,
+        split=arguments.split,
+        filters=arguments.filter,
+        outputs=arguments.outputs,
+    )
+    if arguments.format == "table":
+        print_curve(curve, Console())
+    elif arguments.format == "json":
+        print(json.dumps(curve_json(curve), indent=2, allow_nan=False))
+    else:
+        print(curve_csv(curve) if arguments.format == "csv" else curve_markdown(curve), end="")
+    if arguments.html:
+        from mnist_exp.report.curve_page import write_curve_page
+
+        write_curve_page(curve, arguments.html)
+        print(f"page: {arguments.html}", file=sys.stderr)
 
 
 def gate_failures(

@@ -188,10 +188,14 @@ def _without(keys: set[str], node: dict[str, Any]) -> dict[str, Any]:
 
 
 def load_config(path: Path) -> DictConfig:
-    """Read a run's recorded configuration."""
+    """Read a run's recorded configuration; its data's path counts from where the run was made."""
     config = OmegaConf.load(path)
     if not isinstance(config, DictConfig):
         raise UserError(f"{path} is not a configuration")
+    data, hydra = OmegaConf.select(config, "dataset.path"), path.with_name("hydra.yaml")
+    if data and not Path(str(data)).is_absolute() and hydra.exists():
+        folder = OmegaConf.select(OmegaConf.load(hydra), "hydra.runtime.cwd", default="")
+        config.dataset.path = str(Path(folder, str(data)))
     return config
 
 
@@ -203,13 +207,15 @@ def explain(error: Exception) -> str:
     if not isinstance(cause, OmegaConfBaseException):
         # The options are in the message; where Hydra looked for them does not help.
         message = str(error).partition("\nConfig search path")[0]
-        word = re.search(r"(?:override '|argument '|Exception: )([\w.]+)=(.*?)'?\n", message)
-        if word and word[1] in PATHS:
+        word = re.search(r"(?:override '|argument '|Exception: )([\w.]+=.*?)'?\n", message)
+        given = word[1] if word else getattr(error, "override", None) or ""
+        key, _, path = given.partition("=")
+        if key in PATHS:
             return (
-                f"{word[1]}={word[2]}: there is no such file or folder. Hydra reads some of its "
-                f'characters otherwise; such a path is written "{word[1]}={_quoted(word[2])}"'
+                f"{key}={path}: there is no such file or folder. Hydra reads some of its "
+                f'characters otherwise; such a path is written "{key}={_quoted(path)}"'
             )
-        return message
+        return message if word or not given else f"{given}: {message}"
     message = str(error).partition("\n")[0] or type(error).__name__
     if (detail := str(cause).partition("\n")[0]) not in message:
         message += f" {detail}"

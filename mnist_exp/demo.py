@@ -3,7 +3,6 @@
 import argparse
 import logging
 import os
-import socket
 import sys
 import threading
 import time
@@ -11,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mnist_exp.app.listening import add_options, check_options, check_port
 from mnist_exp.errors import UserError
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EPILOG = """Without --run it takes the latest run under --runs, or the newest; where there is
 none, it trains `model=sgd` first. It listens on this machine alone; another --host needs --auth."""
 
@@ -42,24 +41,15 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--runs", type=Path, default=Path("outputs"), help="where runs may be chosen from"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
-    parser.add_argument("--port", type=int, default=7860)
-    parser.add_argument("--auth", metavar="USER:PASSWORD", help="what visitors must enter")
+    add_options(parser, port=7860)
     arguments = parser.parse_args()
-    if arguments.host not in LOOPBACK and not arguments.auth:
-        parser.error(
-            f"--host {arguments.host} lets other machines in: give --auth USER:PASSWORD too"
-        )
-    if not 0 < arguments.port < 65536:
-        parser.error(f"--port {arguments.port}: must be from 1 to 65535")
-    if arguments.auth and not all(arguments.auth.partition(":")[::2]):
-        parser.error("--auth takes USER:PASSWORD")
+    check_options(parser, arguments)
     return arguments
 
 
 def _serve(arguments: argparse.Namespace) -> None:
     started = time.perf_counter()
-    _check_port(arguments.host, arguments.port)
+    check_port(arguments.host, arguments.port)
     from threadpoolctl import threadpool_limits
 
     from mnist_exp.app.feedback import Feedback
@@ -81,18 +71,6 @@ def _serve(arguments: argparse.Namespace) -> None:
         _tell(f"{page.local_url} after {time.perf_counter() - started:.1f} s; Ctrl-C ends it")
         threading.Thread(target=demo.warm_up, daemon=True, name="warm-up").start()
         page.block_thread()
-
-
-def _check_port(host: str, port: int) -> None:
-    """Refuse a port that is in use before three seconds of imports."""
-    try:
-        socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
-        ).close()
-    except OSError as error:
-        raise UserError(
-            f"{host}:{port} cannot be used ({error}): choose another --port or --host"
-        ) from error
 
 
 def _tell(message: str) -> None:

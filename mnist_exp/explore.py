@@ -59,7 +59,6 @@ def explore(words: list[str]) -> Path:
         dataset,
         experiment.augment,
         seed=experiment.seed,
-        n_jobs=experiment.n_jobs,
         folder=folder,
         command=shlex.join(["python", "-m", "mnist_exp.explore", *words]),
         stages=stages,

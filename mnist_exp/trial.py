@@ -3,6 +3,7 @@
 The test set is not even loaded.
 """
 
+import logging
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -24,6 +25,8 @@ from mnist_exp.experiment import Experiment, Interim, Outcome, summarize
 from mnist_exp.process import Stages
 from mnist_exp.report.record import record, record_trial
 from mnist_exp.runs import Progress, Run, find_runs
+
+log = logging.getLogger(__name__)
 
 VALIDATION_SHARE = 6  # a search sets a sixth of the training data aside
 TIMES = (
@@ -170,7 +173,7 @@ def _cross_validate(
     memory: Memory,
 ) -> Outcome:
     """Fit once for each fold on the others; every training image is predicted unseen."""
-    reporter, folds = current_reporter(), cfg.search.folds
+    reporter, folds = current_reporter(), bounded_folds(dataset, cfg.search.folds)
     outcomes, scores = [], []
     seconds: dict[str, float] = {}
     for fold in split_folds(dataset, folds, experiment.sizes["split_seed"]):
@@ -183,6 +186,15 @@ def _cross_validate(
             reporter.fold(scores, folds)
     stages.seconds |= seconds
     return join_folds(outcomes, dataset, experiment.seed)
+
+
+def bounded_folds(dataset: Dataset, folds: int) -> int:
+    """At most as many folds as the smallest class has images, so that each fold has one of it."""
+    smallest = max(2, int(np.bincount(dataset.train.labels).min()))
+    if folds > smallest:
+        message = "search.folds=%d is more than the smallest class has images: %d is taken"
+        log.warning(message, folds, smallest)
+    return min(folds, smallest)
 
 
 def split_folds(dataset: Dataset, folds: int, split_seed: int) -> Iterator[Dataset]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from joblib import cpu_count
+from threadpoolctl import threadpool_info
 
 ROOT = Path(__file__).parents[1]
 THREADS = min(2, cpu_count())
@@ -95,6 +96,15 @@ def in_turn(
 def machine() -> str:
     """The machine in a few words, for the head of a table."""
     return f"{cpu_count()} cpus, {platform.platform()}, Python {platform.python_version()}"
+
+
+def processor() -> str:
+    """The cpus and the kernels of linear algebra, on which ratios between models depend."""
+    import scipy.linalg  # noqa: F401  (it loads the library that is asked for here)
+
+    blas = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    kernels = {f"{library['internal_api']} {library.get('architecture')}" for library in blas}
+    return f"{cpu_count()} cpus, BLAS kernels {', '.join(sorted(kernels))}"
 
 
 def arguments_of(description: str | None, *parts: str) -> argparse.ArgumentParser:

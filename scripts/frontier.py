@@ -2,9 +2,10 @@
 
 python scripts/frontier.py [--presets NAME ...] [--seeds 0 1 2 3 4]
 
-Time is augmentation, features and fit, divided by that of a bare RandomForest(100) on raw pixels,
-fitted in the same run: machines drift. What docs/frontier.json holds is not run again; without it
-all starts anew. Writes the table of docs/training.md and docs/frontier.png.
+Time is augmentation, features and fit, divided by that of scikit-learn's RandomForest(100) on raw
+pixels, fitted anew before each seed: machines drift. What docs/frontier.json holds is not run
+again; without it all starts anew, in about ten minutes. Writes the table of docs/training.md and
+docs/frontier.png.
 """
 
 import json
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from _measure import ROOT, THREADS, TRAIN, arguments_of, forest_seconds, run_child
+from _measure import ROOT, THREADS, TRAIN, arguments_of, forest_seconds, processor, run_child
 from mnist_exp.evaluation import mean_interval, wilson
 from mnist_exp.process import write_bytes, write_json, write_text
 from mnist_exp.runs import Run
@@ -167,19 +168,21 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=range(5))
     arguments = parser.parse_args()
     known = {(point["preset"], point["seed"]) for point in measured()}
-    wanted = [(preset, seed) for preset in arguments.presets for seed in arguments.seeds]
-    missing = [pair for pair in wanted if pair not in known]
-    unit = forest_seconds("dataset=mnist") if missing else 0.0
-    for preset, seed in missing:
-        point = measure(preset, seed, unit)
-        print(point, file=sys.stderr)
-        write_json(RESULTS, {"points": [*measured(), point]})
+    for seed in arguments.seeds:
+        missing = [preset for preset in arguments.presets if (preset, seed) not in known]
+        unit = forest_seconds("dataset=mnist") if missing else 0.0
+        for preset in missing:
+            point = measure(preset, seed, unit)
+            print(point, file=sys.stderr)
+            write_json(RESULTS, {"machine": processor(), "points": [*measured(), point]})
     points = {name: [point for point in measured() if point["preset"] == name] for name in PRESETS}
     rows = {name: summarize(seeds) for name, seeds in points.items() if seeds}
     if not rows:
         raise SystemExit("nothing to draw: name presets and seeds")
     text = PAGE.read_text(encoding="utf-8")
-    write_text(PAGE, TABLE.sub(lambda match: match[1] + table(rows) + match[2], text))
+    machine = json.loads(RESULTS.read_text()).get("machine")
+    lines = table(rows) + (f"\nMeasured on {machine}.\n" if machine else "")
+    write_text(PAGE, TABLE.sub(lambda match: match[1] + lines + match[2], text))
     write_bytes(PLOT, plot(rows))
 
 

@@ -20,8 +20,11 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import numpy as np
+
 ROOT = Path(__file__).parents[1]
 FORKS = sys.platform == "linux"  # elsewhere a command is started as usual
+ADDRESS = "MNIST_EXP_TEST_COMMANDS"  # the socket of a server that several processes of tests share
 IMPORTS = """mnist_exp.train mnist_exp.compare mnist_exp.board mnist_exp.predict
     mnist_exp.explore mnist_exp.verify mnist_exp.augment mnist_exp.experiment
     mnist_exp.recognition PIL.GifImagePlugin
@@ -35,9 +38,8 @@ class Commands:
     """Starts `python -W error -m MODULE WORD...`."""
 
     def __init__(self):
-        self._folder = tempfile.TemporaryDirectory(prefix="commands")
-        self._address = str(Path(self._folder.name) / "socket")
-        self._server = None
+        self._address = os.environ.get(ADDRESS)
+        self._server = self._folder = None
 
     def start(self, module, *words, cwd=None, env=None, stdin=None, warnings="error", fork=FORKS):
         """A process with the methods of `subprocess.Popen`; its output is kept.
@@ -50,10 +52,8 @@ class Commands:
             command = [sys.executable, "-W", warnings, "-m", module, *words]
             pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
             return subprocess.Popen(command, cwd=cwd, env=environment, stdin=stdin, **pipes)
-        if self._server is None:
-            self._start_server()
         request = {"module": module, "words": words, "cwd": cwd, "env": environment}
-        return Command(self._address, request | {"warnings": warnings}, stdin)
+        return Command(self.address(), request | {"warnings": warnings}, stdin)
 
     def run(self, module, *words, timeout=180, **options):
         """Exit status and output of the command, when it has ended."""
@@ -61,18 +61,23 @@ class Commands:
         stdout, stderr = process.communicate(timeout=timeout)
         return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
 
+    def address(self):
+        """The socket of the server, which is started at the first call."""
+        if self._address is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="commands")
+            self._address = str(Path(self._folder.name) / "socket")
+            command = [sys.executable, "-W", "error", __file__, self._address]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            options = {"env": os.environ | {"PYTHONPATH": str(ROOT)}, "start_new_session": True}
+            self._server = subprocess.Popen(command, **pipes, **options)
+            assert self._server.stdout.readline() == b"listening\n"
+        return self._address
+
     def close(self):
-        """End the server."""
+        """End the server, if it is this object's own."""
         if self._server is not None:
             self._server.communicate()
-        self._folder.cleanup()
-
-    def _start_server(self):
-        command = [sys.executable, "-W", "error", __file__, self._address]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        self._server = subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
-        assert self._server.stdout.readline() == b"ready\n", "the server's imports failed"
+            self._folder.cleanup()
 
 
 class Command:
@@ -134,18 +139,15 @@ class Command:
         return int.from_bytes(self._connection.recv(8, socket.MSG_WAITALL))
 
 
-def serve(address):
+def serve(listener):
     """Wait for commands until stdin is closed; returns in the process that is to run one."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(address)
-        listener.listen()
-        print("ready", flush=True)
-        while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
-            connection, _ = listener.accept()
-            with connection:
-                if fork() == 0 and (request := begin(connection)):
-                    return request
-            collect_ended()
+    while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+        connection, _ = listener.accept()
+        with connection:
+            if fork() == 0 and (request := begin(connection)):
+                listener.close()
+                return request
+        collect_ended()
     collect_ended()
     os._exit(0)
 
@@ -178,16 +180,32 @@ def fork():
         return os.fork()
 
 
-def main():
-    """Be the server, and in the processes that it forks the command."""
+def warm_up():
+    """Do what every run would do for the first time: read the digits, load fonts, compile."""
     for name in IMPORTS.split():
         importlib.import_module(name)
     from hydra.core.plugins import Plugins
 
+    from mnist_exp.data import digits, load
+    from mnist_exp.models._fast_forest import kernels
+    from mnist_exp.report.figures import confusion_figure, png
+
     Plugins.instance()
+    load(digits(), train_size=20)
+    kernels()
+    png(confusion_figure(np.eye(2, dtype=int), ("0", "1"), "warm"))
     gc.collect()
     gc.freeze()  # else a command that ends spends half a second on looking through the imports
-    request = serve(sys.argv[1])
+
+
+def main():
+    """Be the server, and in the processes that it forks the command."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(sys.argv[1])
+    listener.listen(64)
+    print("listening", flush=True)  # commands may queue while it warms up
+    warm_up()
+    request = serve(listener)
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import Commands
+from commands import ADDRESS, FORKS, Commands
 from scipy import ndimage
 
 from mnist_exp.data import digits as digits_source
@@ -34,6 +34,14 @@ FIRST = (
 def pytest_xdist_auto_num_workers():
     """One worker more than there are cpus: tests of commands wait for processes half the time."""
     return (os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()) + 1
+
+
+def pytest_configure(config):
+    """Where several workers test, one server starts the commands of all of them."""
+    if FORKS and config.option.numprocesses and not hasattr(config, "workerinput"):
+        commands = Commands()
+        os.environ[ADDRESS] = commands.address()
+        config.add_cleanup(commands.close)
 
 
 def pytest_collection_modifyitems(items):

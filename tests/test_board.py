@@ -10,13 +10,16 @@ import sys
 import time
 import urllib.request
 
+import optuna
 import pytest
 from starlette.testclient import TestClient
 from test_compare import BROKEN, rewrite_status, write_run, wrong_at
 
 from mnist_exp.app.board.folders import Folders
+from mnist_exp.app.board.pages import stored_search_page
 from mnist_exp.app.board.server import make_app
-from mnist_exp.app.board.table import Table, View
+from mnist_exp.app.board.table import Table
+from mnist_exp.app.board.view import View
 from mnist_exp.board import main
 from mnist_exp.comparison import compare_runs
 from mnist_exp.errors import UserError
@@ -92,6 +95,15 @@ def test_a_running_run_says_stage_share_and_validation_so_far(here):
     assert (row["val"], row["curve"]) == ({"accuracy": 0.75}, [(0.25, 0.5), (0.5, 0.75)])
 
 
+def test_what_validation_said_on_the_way_stays_when_a_run_completes(grid):
+    with Progress(grid / "runs" / "single") as progress:
+        for share in (0.5, 1.0):
+            progress.show("fit", share, {"accuracy": share / 2})
+    assert look(grid / "runs")["single"]["curve"] == [(0.5, 0.25), (1.0, 0.5)]
+    page = client_of(grid / "runs").get("/run/single").text
+    assert "validation accuracy from 0.2500 to 0.5000" in page
+
+
 @pytest.mark.parametrize(
     ("words", "names"),
     [
@@ -145,6 +157,17 @@ def test_what_comes_changes_moves_and_goes_is_noticed(grid):
     metrics = grid / "runs" / "grid" / "1" / "metrics.json"
     metrics.write_text(metrics.read_text().replace("0.975", "0.5"))  # in place
     assert any(states()["grid/1"][1] == 0.5 for _ in range(10))
+
+
+def test_a_folder_that_goes_away_is_told_and_comes_back(grid):
+    folders = Folders(grid / "runs")
+    folders.refresh()
+    (grid / "runs").rename(grid / "away")
+    folders.refresh()
+    assert (folders.entries, folders.unlisted) == ({}, ["runs: No such file or directory"])
+    (grid / "away").rename(grid / "runs")
+    folders.refresh()
+    assert (len(folders.entries), folders.unlisted) == (3, [])
 
 
 def test_a_killed_run_turns_stale(here, popen):
@@ -245,13 +268,15 @@ def settled(monkeypatch):
 def test_what_was_read_comes_from_the_index_unless_a_file_changed(grid, settled):
     index = Index(grid / "cache")
     run = Run(grid / "runs" / "grid" / "0")
-    assert read_records([run], index)[0].metrics["test"]["accuracy"] == 0.955
+    assert read_records([run], index)[0].details.metrics["test"]["accuracy"] == 0.955
     with sqlite3.connect(index.path) as connection:
-        connection.execute("UPDATE entries SET value = replace(value, '0.955', '0.111')")
+        connection.execute(
+            "UPDATE entries SET value = CAST(replace(value, '0.955', '0.111') AS BLOB)"
+        )
     connection.close()
-    assert read_records([Run(run.path)], index)[0].metrics["test"]["accuracy"] == 0.111
+    assert read_records([Run(run.path)], index)[0].details.metrics["test"]["accuracy"] == 0.111
     (run.path / "metrics.json").write_text('{"test": {"accuracy": 0.5}}')
-    assert read_records([Run(run.path)], index)[0].metrics["test"]["accuracy"] == 0.5
+    assert read_records([Run(run.path)], index)[0].details.metrics["test"]["accuracy"] == 0.5
 
 
 def test_find_runs_takes_from_the_index_what_it_would_read(grid, settled, monkeypatch):
@@ -334,6 +359,20 @@ def test_pages_of_a_run_a_comparison_and_a_mistake(grid):
     assert client.post("/").status_code == 405
 
 
+def test_a_study_in_a_database_is_shown_where_the_board_may_read_it(grid):
+    (grid / "runs" / "grid" / "multirun.yaml").write_text("seed: 0\nsearch:\n")
+    assert "--storage" in client_of(grid / "runs").get("/search/grid").text
+    storage = "sqlite:///study.db"
+    with pytest.raises(UserError, match="cannot be read"):
+        stored_search_page(storage, None, "runs/grid")
+    assert not (grid / "study.db").exists()
+    study = optuna.create_study(storage=storage, study_name=str(grid / "runs" / "grid"))
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    assert "Every trial" in stored_search_page(storage, None, "runs/grid")
+    with pytest.raises(UserError, match="no study of this search"):
+        stored_search_page(storage, "another", "runs/grid")
+
+
 def test_everything_is_escaped(grid):
     write_run(grid / "runs" / "grid" / "2", wrong_at((0, 1)), model={"_target_": HOSTILE})
     rewrite_status(grid / "runs" / "single", state="failed", error=HOSTILE, argv=[HOSTILE])
@@ -360,9 +399,9 @@ def test_a_board_on_the_loopback_answers_to_its_own_names_alone(grid):
 
 
 def test_behind_a_sub_path_every_link_leads_there(grid):
-    app = make_app(Folders(grid / "runs"))
+    client = client_of(grid / "runs", root_path="/board")
     for given in ("/board/", "/"):  # as proxies hand it on, with the path and without
-        page = TestClient(app, root_path="/board").get(given).text
+        page = client.get(given).text
         links = re.findall(r'(?:href|src|action)="([^"]*)"', page)
         assert links
         assert [link for link in links if not link.startswith(("/board/", "data:"))] == []

@@ -62,7 +62,7 @@ def test_the_home_folder_may_be_a_tilde(tmp_path, monkeypatch):
     assert as_typed(["dataset.path=~/digits"]) == [f"dataset.path='{tmp_path / 'digits'}'"]
 
 
-@pytest.mark.parametrize("path", ["no (such)", "a,b", "~x/gone"])
+@pytest.mark.parametrize("path", ["no (such)", "/no (such)", "a,b", "~x/gone"])
 def test_a_path_that_is_not_there_is_shown_in_the_form_that_hydra_reads(path):
     with pytest.raises(Exception, match=r".") as error:
         compose(["dataset=idx", f"dataset.path={path}"])

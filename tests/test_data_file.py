@@ -3,6 +3,7 @@
 import gzip
 import io
 import struct
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -79,6 +80,17 @@ def npy_pairs(folder, made):
         np.save(folder / f"y_{part}.npy", labels)
 
 
+def npz_with_one_hot_labels_and_a_note(folder, made):
+    with_columns = {part: (images, np.eye(4)[labels]) for part, (images, labels) in made.items()}
+    npz("x_train y_train x_test y_test")(folder, with_columns)
+    with ZipFile(folder / "both.npz", "a") as archive:
+        archive.writestr("README.txt", "made by hand")
+
+
+def colours(images):
+    return np.repeat(np.float32(images)[:, None] / 255, 3, axis=1)
+
+
 def emnist_mat(folder, made):
     parts = {
         part: {"images": flat(images.swapaxes(1, 2)), "labels": labels[:, None].astype(float)}
@@ -136,12 +148,16 @@ FORMATS = {
     "csv, label last": csv(last=True),
     "csv, label last, without a header": csv(last=True, header=False),
     "csv with semicolons": csv(delimiter=";"),
+    "csv with tabs": csv("{}.tsv", delimiter="\t"),
+    "csv with spaces": csv("{}.txt", delimiter=" "),
     "csv, packed": csv("mnist_{}.csv.gz"),
     "npz as Keras has it": npz("x_train y_train x_test y_test"),
     "npz as MedMNIST has it": npz("train_images train_labels test_images test_labels"),
     "npz with channels": npz("x_train y_train x_test y_test", lambda a: a[..., None]),
     "npz, flat": npz("X_train y_train X_test y_test", flat),
     "npz, 0 to 1": npz("x_train y_train x_test y_test", lambda a: np.float32(a) / 255),
+    "npz, colours first, 0 to 1": npz("x_train y_train x_test y_test", colours),
+    "npz with one-hot labels": npz_with_one_hot_labels_and_a_note,
     "npz of each part": npz_of_each_part,
     "npy pairs": npy_pairs,
     "mat as EMNIST has it": emnist_mat,
@@ -257,6 +273,15 @@ def two_shapes(folder, made):
     parquet.write_table(pa.table({"image": cells, "label": [0, 1]}), folder / "train.parquet")
 
 
+def npz_that_claims_a_terabyte(folder, made):
+    header = io.BytesIO()
+    shape = {"descr": "|u1", "fortran_order": False, "shape": (10**6, 1000, 1000)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    np.savez(folder / "some.npz", y=np.arange(4))
+    with ZipFile(folder / "some.npz", "a") as archive:
+        archive.writestr("x.npy", header.getvalue())
+
+
 def npz_of(**arrays):
     return lambda folder, made: np.savez(folder / "some.npz", **arrays)
 
@@ -277,7 +302,7 @@ MISTAKES = {
     ),
     r"train.csv.gz: damaged or truncated gzip data": cut(csv("{}.csv.gz")),
     r"both.npz: a damaged or truncated archive": cut(npz("x_train y_train x_test y_test")),
-    r"y_train.npy: a damaged array": cut(npy_pairs),
+    r"y_train.npy: cannot be read": cut(npy_pairs),
     r"emnist-digits.mat: a damaged or truncated MAT file": cut(emnist_mat),
     r"test-00000-of-00002.parquet: a damaged": cut(parquet_of_pictures(True)),
     r"row 1 has 6x6 pixels and row 2 9x9; .* dataset=folder": two_shapes,
@@ -289,6 +314,24 @@ MISTAKES = {
     r"train.npz is a Git LFS pointer": content(
         "train.npz", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
     ),
+    r"train.csv: a header and no rows": edited(lambda lines: lines[:1]),
+    r"train.csv: line 1 has 1 columns, line 2 37": edited(lambda lines: ["digits", *lines]),
+    r"train.csv: row 16 has no label": edited(
+        lambda lines: [
+            lines[0],
+            *(f"{'cat' * (i != 16)},{row.partition(',')[2]}" for i, row in enumerate(lines[1:], 1)),
+        ]
+    ),
+    r"train.csv: its first line has more than 1,048,576 bytes": content("train.csv", b"1," * 10**6),
+    r"some.npz: x cannot be read": npz_that_claims_a_terabyte,
+    r"some.npz: x: an array of one number holds no images": npz_of(x=np.ones(()), y=np.arange(1)),
+    r": it holds no images": npz_of(x=np.zeros((0, 4, 4)), y=np.arange(0)),
+    r"holds labels only": npz_of(y=np.arange(4)),
+    r"train.csv is text in UTF-16: save it": content("train.csv", "label,a".encode("utf-16")),
+    r"train.csv is JSON": content("train.csv", b'{"label": 1}'),
+    r"train.zip is a zip archive: unpack it": lambda folder, made: ZipFile(
+        folder / "train.zip", "w"
+    ).writestr("train.csv", "1,2"),
     r"train.mat is a MAT file of version 7.3": content("train.mat", b"MATLAB 7.3 MAT-file" * 9),
     r"no file that dataset=file reads .*there are no files": lambda folder, made: None,
 }

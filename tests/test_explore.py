@@ -1,9 +1,6 @@
 """The page on a dataset, from the command line, and the figures it gives."""
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,22 +17,12 @@ from mnist_exp.evaluation import (
 )
 from mnist_exp.explore import main
 
-ROOT = Path(__file__).parents[1]
 
-
-def test_the_command_names_the_folder_with_the_page_and_its_pictures(tmp_path, chromium):
-    """The one test that starts a process; a warning fails it."""
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "MNIST_EXP_CACHE": str(tmp_path / "cache"),
-    }
+def test_the_command_names_the_folder_with_the_page_and_its_pictures(finish, chromium):
     words = ["dataset=digits", "dataset.train_size=100", "dataset.test_size=50", "augment=shift"]
-    command = [sys.executable, "-W", "error", "-m", "mnist_exp.explore", *words, "n_jobs=1"]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    done = finish(*words, "n_jobs=1", module="explore")
     assert done.returncode == 0, done.stderr
-    folder = tmp_path / done.stdout.removesuffix("\n")
+    folder = finish.home / done.stdout.removesuffix("\n")
     pictures = {path.stem for path in folder.glob("*.png")}
     expected = "augmentation borders class_pairs classes examples ink means pca pixels tsne twins"
     assert pictures == set(expected.split())

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.metrics import balanced_accuracy_score
 
 from mnist_exp.data import digits as digits_source
 from mnist_exp.data import load
@@ -26,6 +27,9 @@ PARAMETERS = [
     {"bootstrap": True, "class_weight": "balanced"},
     {"bootstrap": True, "class_weight": {**dict.fromkeys(range(10), 1.0), 3: 2.7}},
     {"bootstrap": False},
+    {"min_impurity_decrease": 0.002},
+    {"ccp_alpha": 0.003},
+    {"criterion": "entropy", "ccp_alpha": 0.01},
 ]
 
 
@@ -64,6 +68,16 @@ def assert_equal(theirs, ours):
 @pytest.mark.parametrize("kind", FORESTS)
 def test_every_parameter_grows_faster_gives_the_same_trees(kind, parameters, images):
     assert_equal(*both(kind, *images, **parameters))
+
+
+@pytest.mark.parametrize("kind", FORESTS)
+@pytest.mark.parametrize("oob_score", [True, balanced_accuracy_score], ids=["accuracy", "balanced"])
+def test_votes_of_the_trees_that_have_not_seen_an_image_are_the_same(kind, oob_score, images):
+    parameters = {"bootstrap": True, "oob_score": oob_score, "n_estimators": 20}
+    theirs, ours = both(kind, *images, **parameters)
+    assert_equal(theirs, ours)
+    assert np.array_equal(theirs.oob_decision_function_, ours.oob_decision_function_)
+    assert theirs.oob_score_ == ours.oob_score_
 
 
 @pytest.mark.parametrize("kind", FORESTS)
@@ -136,12 +150,10 @@ def test_a_stage_that_raises_ends_the_fit(images):
     "outside",
     [
         {"max_leaf_nodes": 9},
-        {"min_impurity_decrease": 0.1},
         {"min_weight_fraction_leaf": 0.1},
-        {"ccp_alpha": 0.1},
         {"class_weight": "balanced_subsample"},
         {"class_weight": "balanced", "bootstrap": False},
-        {"oob_score": True},
+        {"oob_score": True, "bootstrap": False},
         {"warm_start": True},
         {"monotonic_cst": [0]},
     ],

@@ -9,7 +9,10 @@ import pytest
 from mnist_exp.runs import find_runs
 
 CAN_MOUNT = sys.platform == "linux" and os.geteuid() == 0
-pytestmark = pytest.mark.skipif(not CAN_MOUNT, reason="only root on Linux can mount file systems")
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.skipif(not CAN_MOUNT, reason="only root on Linux can mount file systems"),
+]
 QUICK = ["dataset=digits", "n_jobs=1", "model.n_estimators=10"]
 
 

@@ -55,17 +55,6 @@ def test_joblib_runs_a_grid_and_one_failure_stops_no_other(tmp_path):
             "hydra_plugins.hydra_submitit_launcher",
             'pip install "mnist-exp[slurm]"',
         ),
-        (["launcher=joblib", "search=random"], "", "a search has its own processes"),
-        (
-            ["launcher=joblib", "hydra.launcher.n_jobs=-1"],
-            "",
-            "n_jobs=-1: must be null or a whole number",
-        ),
-        (
-            ["launcher=joblib", "hydra.launcher.n_jobs=0"],
-            "",
-            "n_jobs=0: must be null or a whole number",
-        ),
         (
             ["search=random", "search.storage=postgresql://u@127.0.0.1:9/x"],
             "psycopg",
@@ -73,7 +62,7 @@ def test_joblib_runs_a_grid_and_one_failure_stops_no_other(tmp_path):
         ),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_message(tmp_path, words, hidden, message):
+def test_a_library_that_is_missing_is_named_in_one_message(tmp_path, words, hidden, message):
     code = (
         "import importlib.util as util, runpy; find = util.find_spec; "
         f"util.find_spec = lambda name, *rest: None if name == {hidden!r} else find(name, *rest); "
@@ -87,15 +76,31 @@ def test_what_cannot_be_is_refused_in_one_message(tmp_path, words, hidden, messa
         assert not (tmp_path / "sweep").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["search=random"], "a search has its own processes"),
+        (["hydra.launcher.n_jobs=-1"], "n_jobs=-1: must be null or a whole number"),
+        (["hydra.launcher.n_jobs=0"], "n_jobs=0: must be null or a whole number"),
+    ],
+)
+def test_what_joblib_cannot_do_is_refused_in_one_message(finish, words, message):
+    done = finish(*QUICK, "model.max_depth=3,4", "model.n_estimators=5", "launcher=joblib", *words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (finish.home / "sweep").exists()
+
+
 @pytest.mark.parametrize("launcher", ["joblib", "slurm"])
-def test_a_launcher_of_many_jobs_is_refused_for_one(tmp_path, launcher):
-    done = train(tmp_path, "dataset=digits", f"launcher={launcher}")
+def test_a_launcher_of_many_jobs_is_refused_for_one(finish, launcher):
+    done = finish("dataset=digits", f"launcher={launcher}")
     assert (done.returncode, done.stdout) == (1, "")
     assert (
         done.stderr
         == f"error: launcher={launcher} is for -m or search=...: leave it out of a single run\n"
     )
-    assert not (tmp_path / "outputs").exists()
+    assert not (finish.home / "outputs").exists()
 
 
 def test_cpus_follow_slurm_and_are_divided_among_processes(monkeypatch):
@@ -108,14 +113,14 @@ def test_cpus_follow_slurm_and_are_divided_among_processes(monkeypatch):
     assert cpus() == whole
 
 
-SLOW = [*QUICK, "model.n_estimators=40000,40001,5", "launcher=joblib", "hydra.launcher.n_jobs=2"]
+LONG = [*QUICK, "model.n_estimators=40000,40001,5", "launcher=joblib", "hydra.launcher.n_jobs=2"]
 
 
 @pytest.fixture
 def grid(tmp_path, popen):
     """A grid of three on two processes, both at work; and its runs."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "MNIST_EXP_CACHE": str(tmp_path / "cache")}
-    process = popen([sys.executable, "-m", "mnist_exp.train", *SLOW], cwd=tmp_path, env=environment)
+    process = popen([sys.executable, "-m", "mnist_exp.train", *LONG], cwd=tmp_path, env=environment)
     deadline = time.monotonic() + 60
     while len(runs := find_runs(tmp_path / "sweep")) < 2:
         assert time.monotonic() < deadline
@@ -124,6 +129,7 @@ def grid(tmp_path, popen):
     return process, runs
 
 
+@pytest.mark.faults
 def test_sigterm_ends_a_grid_and_its_runs_say_so(grid, tmp_path):
     process, runs = grid
     process.send_signal(signal.SIGTERM)
@@ -134,6 +140,7 @@ def test_sigterm_ends_a_grid_and_its_runs_say_so(grid, tmp_path):
     assert not any(psutil.pid_exists(run.status.pid) for run in runs)
 
 
+@pytest.mark.faults
 def test_the_table_calls_the_runs_of_a_killed_process_stale(grid):
     process, runs = grid
     os.kill(runs[0].status.pid, signal.SIGKILL)

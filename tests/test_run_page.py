@@ -264,3 +264,26 @@ def test_every_look_at_a_test_set_is_counted_once_from_many_threads(tmp_path):
 def test_the_command_that_reruns_names_the_dataset_that_auto_was(words, command):
     run = SimpleNamespace(overrides=words, config={"dataset": {"name": "mnist"}})
     assert rerun_command(run) == f"python -m mnist_exp.train {command}"
+
+
+def test_the_matrix_stands_beside_its_galleries_where_there_is_room(page):
+    def places(width):
+        page.set_viewport_size({"width": width, "height": 900})
+        boxes = [page.locator(name).first.bounding_box() for name in (".confusion", ".pairs")]
+        return [(box["x"], box["y"]) for box in boxes]
+
+    (left, top), (right, beside) = places(1200)
+    assert right > left + 400
+    assert abs(beside - top) < 150
+    (left, top), (x, below) = places(1000)
+    assert abs(x - left) < 20
+    assert below > top + 300
+
+
+def test_paper_shows_no_panel_and_no_cut_off_table(page):
+    page.emulate_media(media="print", color_scheme="dark")
+    page.set_viewport_size({"width": 700, "height": 900})  # A4 without its margins
+    assert not page.locator("#panel").is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 700
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert background == "rgb(255, 255, 255)"

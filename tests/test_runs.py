@@ -85,8 +85,8 @@ def test_predictions_come_back_as_written(run):
     run.save_predictions("test", before)
     after = run.predictions("test")
     np.testing.assert_array_equal(after.prediction, before.prediction)
-    np.testing.assert_allclose(after.probability, probability, atol=1e-3)
-    assert (after.probability.dtype, after.score, after.split_sha256) == (np.float16, None, "abc")
+    np.testing.assert_allclose(after.probability, probability, rtol=1e-7)
+    assert (after.probability.dtype, after.score, after.split_sha256) == (np.float32, None, "abc")
 
 
 def write_choices(run, **choices):

@@ -28,7 +28,7 @@ from mnist_exp.config import CONF, build, explain
 from mnist_exp.data import digits as digits_source
 from mnist_exp.data import load
 from mnist_exp.runs import Run, find_runs
-from mnist_exp.trial import join_folds, split_folds
+from mnist_exp.trial import bounded_folds, join_folds, split_folds
 
 DIGITS = ["dataset=digits", "n_jobs=1", "hydra.sweep.dir=sweep"]
 SMALL = [*DIGITS, "dataset.train_size=100", "dataset.test_size=50"]
@@ -65,7 +65,7 @@ def rows(folder):
 def test_a_search_over_models_leaves_light_trials_the_winner_and_a_report(finish):
     small = ["dataset.train_size=400", "dataset.test_size=100"]
     words = [*DIGITS, *small, "model=sgd,knn", "search=tpe", "search.n_trials=5"]
-    done = finish(*words, fork=False)
+    done = finish(*words)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "sweep\n"
     sweep = finish.home / "sweep"
@@ -412,6 +412,14 @@ def test_cached_validation_features_give_the_same_bits_as_the_pipeline(tmp_path)
     for _ in range(2):
         cached = experiment.run(dataset, memory=experiment.memory()).predictions["val"]
         np.testing.assert_array_equal(plain.probability, cached.probability)
+
+
+def test_folds_are_no_more_than_the_smallest_class_has_images(caplog):
+    dataset = load(digits_source(), train_size=45, with_test=False)
+    assert [bounded_folds(dataset, folds) for folds in (3, 4, 10)] == [3, 4, 4]
+    assert caplog.messages == [
+        "search.folds=10 is more than the smallest class has images: 4 is taken"
+    ]
 
 
 def test_folds_cover_the_training_data_once():

@@ -3,6 +3,7 @@ requeue.
 """
 
 import csv
+import json
 import os
 import shutil
 import signal
@@ -69,6 +70,18 @@ def until(condition):
 def running(sweep):
     """The runs at work, with what their status says."""
     return [(run, run.status) for run in find_runs(sweep) if run.state == "running"]
+
+
+def test_a_job_tells_its_progress_while_it_runs(start):
+    process = start(*QUICK, "model=mlp", "model.max_iter=4000", "model.tol=0", "seed=0")
+
+    def fitting():
+        files = list((start.home / "sweep").rglob("progress.json"))
+        return files and json.loads(files[0].read_text())["stage"] == "fit"
+
+    until(fitting)
+    process.terminate()
+    wait(process)
 
 
 def job_of(status):

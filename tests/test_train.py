@@ -155,6 +155,7 @@ def test_a_run_never_overwrites_another(finish, whole):
     assert "seed: 0" in (mine / ".hydra" / "config.yaml").read_text()
 
 
+@pytest.mark.faults
 def test_four_runs_at_once_get_four_folders_and_each_seed_its_predictions(start):
     seeds = (0, 0, 1, 2)
     words = [*QUICK, "augment=affine", "outputs=outputs"]

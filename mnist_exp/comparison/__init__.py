@@ -3,7 +3,18 @@
 from mnist_exp.comparison._candidates import display_path, one_line, printable
 from mnist_exp.comparison._changes import flatten as flat_config
 from mnist_exp.comparison._changes import text as describe_value
-from mnist_exp.comparison._compare import Comparison, Pair, Skipped, compare_runs
+from mnist_exp.comparison._compare import Comparison, Pair, Skipped, compare_curve, compare_runs
+from mnist_exp.comparison._curve_formats import (
+    curve_answers,
+    curve_basis,
+    curve_csv,
+    curve_head,
+    curve_json,
+    curve_markdown,
+    curve_rows,
+    print_curve,
+)
+from mnist_exp.comparison._curves import Curve
 from mnist_exp.comparison._evidence import ALPHA, FEW_SEEDS, ComparedRun, Difference, Group
 from mnist_exp.comparison._formats import (
     PAIR_HEAD,
@@ -24,18 +35,28 @@ __all__ = [
     "PAIR_HEAD",
     "ComparedRun",
     "Comparison",
+    "Curve",
     "Difference",
     "Group",
     "Pair",
     "Skipped",
     "basis",
+    "compare_curve",
     "compare_runs",
+    "curve_answers",
+    "curve_basis",
+    "curve_csv",
+    "curve_head",
+    "curve_json",
+    "curve_markdown",
+    "curve_rows",
     "describe_value",
     "display_path",
     "flat_config",
     "headline",
     "one_line",
     "pair_rows",
+    "print_curve",
     "print_table",
     "printable",
     "recipe_cells",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mnist_exp.comparison._candidates import Candidate, RunPredictions, find_candidates
 from mnist_exp.comparison._changes import changed_keys, describe_changes
+from mnist_exp.comparison._curves import Curve, draw_curve
 from mnist_exp.comparison._evidence import (
     SPLIT_SEED,
     ComparedRun,
@@ -241,6 +242,69 @@ def compare_runs(
         skipped=[skipped for skipped in reasons if skipped.run not in grouped],
         without_evidence=[word for number, word in enumerate(words) if number not in evident],
     )
+
+
+def compare_curve(
+    paths: RunPath | Sequence[RunPath],
+    key: str,
+    *,
+    split: SplitName = "test",
+    filters: Sequence[str] = (),
+    outputs: Path = Path("outputs"),
+) -> Curve:
+    """Draw accuracy along a numeric key of the configuration, a line for each recipe.
+
+    Runs that differ in the seed only are one point. Along `dataset.train_size` the fitted power law
+    says whether more data would help.
+
+    Parameters
+    ----------
+    paths, split, filters, outputs
+        As for `compare_runs`.
+    key : str
+        The key, for example `dataset.train_size`.
+
+    Returns
+    -------
+    Curve
+
+    Raises
+    ------
+    UserError
+        If a path names nothing, or no recipe has runs on the same images with two values of the
+        key.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from mnist_exp.evaluation import Predictions
+    >>> label = np.arange(1000) % 10
+    >>> with TemporaryDirectory() as folder:
+    ...     for size, wrong in (100, 90), (200, 40):
+    ...         run = Run.claim(Path(folder, str(size)), argv=[])
+    ...         prediction = np.where(np.arange(1000) < wrong, 9 - label, label)
+    ...         run.save_predictions(
+    ...             "test", Predictions(np.arange(1000), label, prediction, None, None, "")
+    ...         )
+    ...         run.save_metrics({"test": {"accuracy": 1 - wrong / 1000}}, {})
+    ...         run.config_path.parent.mkdir()
+    ...         _ = run.config_path.write_text(f"dataset: {{train_size: {size}}}")
+    ...         run.finish("completed")
+    ...     curve = compare_curve(folder, "dataset.train_size")
+    >>> [(point.value, point.accuracy, point.gain) for point in curve.lines[0].points]
+    [(100, 0.91, None), (200, 0.96, 5.0)]
+    """
+    words = [_word(path) for path in ([paths] if isinstance(paths, RunPath) else paths)]
+    candidates = find_candidates(words, split, outputs)
+    base = _baseline(candidates, words[0], named=False)
+    skipped = [
+        (run.name, str(reason))
+        for run in candidates
+        if (reason := _other_data(run.predictions, base) if run.predictions else run.reason)
+    ]
+    runs = filter_runs([base, *_others(candidates, base, resampled=False)], filters)
+    return draw_curve(runs, skipped, key, split)
 
 
 def _word(path: RunPath) -> str:

@@ -50,8 +50,8 @@ def to_json(comparison: "Comparison") -> dict[str, Any]:
             | {
                 "mean": group.mean,
                 "verdict": group.verdict,
-                "interval": _bounds(group.interval),
-                "delta_interval": _bounds(group.delta_interval),
+                "interval": bounds(group.interval),
+                "delta_interval": bounds(group.delta_interval),
             }
             for group in comparison.groups
         ],
@@ -67,7 +67,7 @@ def _json_run(run: ComparedRun) -> dict[str, Any]:
     return {
         "run": run.name,
         "accuracy": run.accuracy,
-        "accuracy_interval": _bounds(run.accuracy_interval),
+        "accuracy_interval": bounds(run.accuracy_interval),
         **_json_difference(run.difference),
         "config": run.config,
         "time": run.time,
@@ -92,11 +92,11 @@ def _json_difference(difference: Difference | None) -> dict[str, Any]:
     if difference is None:
         return dict.fromkeys(DIFFERENCE)
     return {name: getattr(difference, name) for name in DIFFERENCE} | {
-        "delta_interval": _bounds(difference.delta_interval)
+        "delta_interval": bounds(difference.delta_interval)
     }
 
 
-def _bounds(interval: Interval | None) -> list[float] | None:
+def bounds(interval: Interval | None) -> list[float] | None:
     return None if interval is None else [interval.low, interval.high]
 
 
@@ -126,12 +126,12 @@ def run_row(run: ComparedRun) -> dict[str, Any]:
 def to_markdown(comparison: "Comparison") -> str:
     """The tables and the verdicts, for a pull request."""
     title = f"**{words.headline(comparison)}.** {basis(comparison)}"
-    tables = [_markdown(head, rows) for _, head, rows in _tables(comparison)]
+    tables = [markdown_table(head, rows) for _, head, rows in _tables(comparison)]
     lines = [f"- `{_escaped(name)}`: {_escaped(text)}" for name, text in notes(comparison)]
     return "\n\n".join([title, *tables, "\n".join(lines)]) + "\n"
 
 
-def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *([_escaped(cell) for cell in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -231,16 +231,16 @@ def print_table(comparison: "Comparison", console: Console) -> None:
     if console.is_terminal:
         title = Text.assemble((headline, "bold"), ". ", basis(comparison), ".")
         lines = [Text.assemble((name, "bold"), f": {text}") for name, text in notes(comparison)]
-        for part in (title, *(_table(*table) for table in tables), Group(*lines)):
+        for part in (title, *(rich_table(*table) for table in tables), Group(*lines)):
             console.print(part)
             console.print()
     else:
-        parts = [f"{headline}. {basis(comparison)}.", *(_aligned(*table) for table in tables)]
+        parts = [f"{headline}. {basis(comparison)}.", *(aligned(*table) for table in tables)]
         parts.append("\n".join(f"{name}: {text}" for name, text in notes(comparison)))
         print(*parts, sep="\n\n", file=console.file)
 
 
-def _aligned(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def aligned(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Plain columns: rich takes a millisecond for each row, and folds long lines."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = [
@@ -250,7 +250,7 @@ def _aligned(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     return "\n".join([title] * bool(title) + lines)
 
 
-def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+def rich_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(
         title=title or None,
         title_justify="left",

@@ -7,7 +7,7 @@ from mnist_exp.data._dataset import Dataset, Images, Labels, Part, Source, Split
 from mnist_exp.data._doubts import doubts
 from mnist_exp.data._download import DownloadError
 from mnist_exp.data._file import file, table_images
-from mnist_exp.data._folder import folder
+from mnist_exp.data._folder import PICTURE_SUFFIXES, folder
 from mnist_exp.data._idx import idx
 from mnist_exp.data._published import (
     auto,
@@ -22,6 +22,7 @@ from mnist_exp.data._published import (
 from mnist_exp.data._splits import load
 
 __all__ = [
+    "PICTURE_SUFFIXES",
     "Dataset",
     "DownloadError",
     "Images",

@@ -22,6 +22,7 @@ _ROLES = dict.fromkeys(
     ("x", "image", "images", "img", "imgs", "picture", "pictures", "data", "pixels"), "images"
 ) | dict.fromkeys(("y", "label", "labels", "target", "targets", "class", "digit"), "labels")
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601, as Pillow's
+_CHANNELS = (), (1,), (3,), (4,)
 
 
 def part_of(name: str) -> str | None:
@@ -57,21 +58,31 @@ def _words(name: str) -> list[str]:
 
 def as_images(values: Values, shape: tuple[int, int] | None, where: str) -> Images:
     """Return uint8 (n, h, w) of flat rows, images, or images with channels, from 0..255 or 0..1."""
-    if values.ndim == 4:
-        values = _without_channels(values, where)
-    if values.ndim == 2:
+    if values.ndim == 4 and values.shape[3] not in (1, 3, 4):
+        values = np.moveaxis(values, 1, 3)  # channels first
+    if values.ndim == 2 and values.size:
         values = values.reshape(len(values), *_shape(values.shape[1], shape, where))
-    if values.ndim != 3 or not values.size:
-        raise UserError(f"{where}: an array of {_by(values.shape)} holds no images")
+    if values.ndim not in (3, 4) or not values.size or values.shape[3:] not in _CHANNELS:
+        sides = " x ".join(map(str, values.shape)) or "one number"
+        raise UserError(f"{where}: an array of {sides} holds no images")
+    grey_levels = _as_bytes(values, where)
+    if values.ndim == 3:
+        return grey_levels
+    if values.shape[3] == 1:
+        return grey_levels[..., 0]
+    return np.asarray(np.rint(grey_levels[..., :3] @ _GREY), np.uint8)
+
+
+def _as_bytes(values: Values, where: str) -> Images:
     if values.dtype == np.uint8:
         return values
     if values.dtype.kind not in "biuf":
         raise UserError(f"{where}: pixels are numbers from 0 to 255, not {values.dtype}")
     good = (values >= 0) & (values <= 255)
     if not good.all():
-        row, y, x = np.argwhere(~good)[0]
+        place = tuple(np.argwhere(~good)[0])
         raise UserError(
-            f"{where}: row {row + 1} has a pixel of {values[row, y, x]}; "
+            f"{where}: row {place[0] + 1} has a pixel of {values[place]}; "
             "pixels are 0 to 255, or 0 to 1 with fractions"
         )
     scale = 255 if values.dtype.kind in "bf" and values.max() <= 1 else 1
@@ -79,12 +90,18 @@ def as_images(values: Values, shape: tuple[int, int] | None, where: str) -> Imag
 
 
 def as_labels(values: Values, where: str) -> Values:
-    """Return int64 (n,), or text (n,) where the labels are names; of several columns the first."""
-    values = values.reshape(len(values), -1)[:, 0] if values.ndim > 1 else values
+    """Return int64 (n,), or text (n,) where the labels are names.
+
+    Of several columns the first holds the labels, unless each class has a column of its own.
+    """
+    if values.ndim > 1:
+        columns = values.reshape(len(values), -1)
+        values = columns.argmax(1) if _is_one_hot(columns) else columns[:, 0]
     if values.dtype.kind not in "biuf":
-        text = values.astype(str)
-        whole = np.char.isdecimal(np.char.lstrip(np.char.strip(text), "-"))
-        if not whole.all():
+        text = np.char.strip(values.astype(str))
+        if (text == "").any():
+            raise UserError(f"{where}: row {int(np.argmax(text == '')) + 1} has no label")
+        if not np.char.isdecimal(np.char.lstrip(text, "-")).all():
             return text
         values = text.astype(np.int64)
     bad = (values < 0) | (values != np.floor(values))
@@ -97,15 +114,9 @@ def as_labels(values: Values, where: str) -> Values:
     return values.astype(np.int64)
 
 
-def _without_channels(values: Values, where: str) -> Values:
-    """Bring colour (n, h, w, 3) or (n, 3, h, w) to grey."""
-    last = values if values.shape[3] in (1, 3, 4) else np.moveaxis(values, 1, 3)
-    if last.shape[3] == 1:
-        return last[..., 0]
-    if last.shape[3] not in (3, 4):
-        raise UserError(f"{where}: an array of {_by(values.shape)} holds no images")
-    grey = last[..., :3] @ _GREY
-    return np.rint(grey).astype(np.uint8) if values.dtype == np.uint8 else grey
+def _is_one_hot(columns: Values) -> bool:
+    is_numeric = columns.shape[1] > 1 and columns.dtype.kind in "biuf"
+    return bool(is_numeric and ((columns != 0).sum(1) == 1).all() and (columns.max(1) == 1).all())
 
 
 def _shape(length: int, shape: tuple[int, int] | None, where: str) -> tuple[int, int]:
@@ -121,10 +132,6 @@ def _shape(length: int, shape: tuple[int, int] | None, where: str) -> tuple[int,
             "a column too many? Rectangles need dataset.shape=[height,width]"
         )
     return isqrt(length), isqrt(length)
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
 
 
 @dataclass(frozen=True)
@@ -180,7 +187,10 @@ class PartedArrays:
 
     def _values(self) -> Values:
         """The training labels' values in order."""
-        return np.unique(self.parts.get("train", self._first).labels())
+        values = np.unique(self.parts.get("train", self._first).labels())
+        if not len(values):
+            raise UserError(f"{self.where}: it holds no images")
+        return values
 
 
 def check_fraction(test_fraction: Any) -> None:

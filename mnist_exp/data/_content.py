@@ -6,7 +6,8 @@ from pathlib import Path
 GZIP = b"\x1f\x8b"
 _KINDS = (
     (b"\x93NUMPY", "npy", "a NumPy array (.npy)"),
-    (b"PK\x03\x04", "zip", "a zip archive"),
+    (b"PK\x03\x04", "zip", "a zip archive: unpack it first"),
+    (b"PK\x05\x06", "empty", "an empty zip archive"),
     (b"PAR1", "parquet", "a Parquet file"),
     (b"MATLAB 5.0 MAT-file", "mat", "a MAT file"),
     (b"MATLAB 7.3 MAT-file", "hdf5", "a MAT file of version 7.3"),
@@ -22,6 +23,9 @@ _KINDS = (
     (b"\x80\x04", "pickle", "a Python pickle"),
     (b"version https://git-lfs", "lfs", "a Git LFS pointer, not the file itself: run git lfs pull"),
     (b"<!doctype html", "html", "an HTML page that came instead of the file: download it again"),
+    (b"\xff\xfe", "utf16", "text in UTF-16: save it as UTF-8"),
+    (b"{", "json", "JSON"),
+    (b"[", "json", "JSON"),
     (b"<html", "html", "an HTML page that came instead of the file: download it again"),
 )
 _IDX_TYPES = {8: "uint8", 9: "int8", 11: "int16", 12: "int32", 13: "float32", 14: "float64"}
@@ -47,16 +51,15 @@ def kind_of(start: bytes) -> tuple[str, str]:
             return kind, words
     if len(start) >= 4 and start[:2] == b"\0\0" and start[2] in _IDX_TYPES and start[3] < 8:
         return "idx", f"an IDX file of {_IDX_TYPES[start[2]]} with {start[3]} dimensions"
+    if not start.strip():
+        return "empty", "empty"
+    unknown = "unknown", "binary data of no known kind, or text that is not UTF-8"
     try:
-        line = start.decode("utf-8-sig").partition("\n")[0].strip()[:40]
+        text = start.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         if error.end < len(start) - 4:  # else only a character that was cut in half
-            return "unknown", "binary data of no known kind"
-        line = start[: error.start].decode("utf-8-sig").partition("\n")[0].strip()[:40]
-    if not start:
-        return "empty", "empty"
-    return (
-        ("text", f"text that begins with {line!r}")
-        if line.isprintable()
-        else ("unknown", "binary data of no known kind")
-    )
+            return unknown
+        text = start[: error.start].decode("utf-8-sig")
+    line = text.strip().splitlines()[0][:40]
+    is_text = line.replace("\t", " ").isprintable()
+    return ("text", f"text that begins with {line!r}") if is_text else unknown

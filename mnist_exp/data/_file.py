@@ -14,6 +14,8 @@ from mnist_exp.data._dataset import Images, Source, given_path, log_once
 from mnist_exp.data._readers import FORMATS, Content, Key, Options, is_data, read
 from mnist_exp.errors import UserError
 
+TEXTS = ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt"  # of the texts, these are tables
+
 
 def file(
     path: str | Path | None,
@@ -102,9 +104,11 @@ def table_images(path: str | Path, shape: Sequence[int] | None = None) -> Images
     (2, 2, 2)
     """
     path = Path(path)
-    is_text = path.is_file() and kind_of(start_of(path))[0] == "text"
-    if not path.is_file() or not is_data(path) or (is_text and ".csv" not in path.name.lower()):
+    kind, words = kind_of(start_of(path))
+    if kind in ("picture", "unknown") or (kind == "text" and not path.name.lower().endswith(TEXTS)):
         return None
+    if not is_data(path):
+        raise UserError(f"{path} is {words}")
     arrays = read(path, _options(shape, None)).arrays
     parts = [part for part, role in arrays if role == "images"]
     if not parts:
@@ -138,7 +142,9 @@ def _parted(
             "train... and test..., or choose one with dataset.path"
         )
     parts = {part: arrays for part, arrays in as_parts(groups).items() if "images" in arrays}
-    train = parts.get("train", next(iter(parts.values()), {}))
+    if not parts:
+        raise UserError(f"{given} holds labels only, no images")
+    train = parts.get("train", next(iter(parts.values())))
     if "labels" not in train:
         raise UserError(
             f"{given}: no labels; a column called label, an array called labels or y, or "

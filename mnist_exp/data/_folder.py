@@ -14,13 +14,14 @@ from joblib import cpu_count
 
 from mnist_exp.data._arrays import adjusted, as_parts, check_fraction, part_of, split_rows
 from mnist_exp.data._cache import cached_array, identify
+from mnist_exp.data._content import kind_of, start_of
 from mnist_exp.data._dataset import Images, Labels, Part, Source, given_folder, log_once
 from mnist_exp.errors import UserError
 from mnist_exp.handwriting import SIDE, image_to_mnist, read_image
 from mnist_exp.process import progress_bar
 
 _NAMES = "png jpg jpeg jfif gif webp bmp dib tif tiff ppm pgm pbm pnm"  # what predict reads
-SUFFIXES = tuple(f".{name}" for name in _NAMES.split())
+PICTURE_SUFFIXES = tuple(f".{name}" for name in _NAMES.split())
 BLOCK = 64  # pictures that a thread decodes in one go
 
 _File = os.DirEntry[str]  # a path that remembers its size and time of change
@@ -137,7 +138,7 @@ class _Pictures:
         self._report(parent, left_out)
         empty = [name for name, files in zip(self.classes, by_class, strict=True) if not files]
         if empty and (which == "train" or alone or len(empty) == len(by_class)):
-            raise UserError(f"{parent / empty[0]}: no pictures ({', '.join(SUFFIXES)})")
+            raise UserError(f"{parent / empty[0]}: no pictures ({', '.join(PICTURE_SUFFIXES)})")
         labels = np.repeat(np.arange(len(by_class)), [len(files) for files in by_class])
         files = list(chain.from_iterable(by_class))
         if alone:
@@ -191,9 +192,9 @@ def _list(folder: Path, left_out: Counter[str]) -> list[_File]:
         ),
         key=lambda file: file.name,
     )
-    others = [file.name for file in files if not file.name.lower().endswith(SUFFIXES)]
+    others = [file.name for file in files if not file.name.lower().endswith(PICTURE_SUFFIXES)]
     left_out.update(Path(name).suffix.lower() or name for name in others)
-    return [file for file in files if file.name.lower().endswith(SUFFIXES)]
+    return [file for file in files if file.name.lower().endswith(PICTURE_SUFFIXES)]
 
 
 def _decode(files: list[_File]) -> Images:
@@ -202,9 +203,7 @@ def _decode(files: list[_File]) -> Images:
 
     def decode(start: int) -> int:
         block = files[start : start + BLOCK]
-        images[start : start + BLOCK] = [
-            image_to_mnist(read_image(Path(file.path))) for file in block
-        ]
+        images[start : start + BLOCK] = [_read(Path(file.path)) for file in block]
         return start + len(block)
 
     with (
@@ -214,3 +213,13 @@ def _decode(files: list[_File]) -> Images:
         for done in pool.map(decode, range(0, len(files), BLOCK)):
             show(done, len(files))
     return images
+
+
+def _read(path: Path) -> Images:
+    try:
+        return image_to_mnist(read_image(path))
+    except UserError as error:
+        kind, words = kind_of(start_of(path))
+        if kind in ("picture", "unknown", "text"):
+            raise
+        raise UserError(f"{path} is {words}") from error

@@ -1,11 +1,12 @@
 """Published datasets: bundled, or downloaded and verified against what was published."""
 
 import errno
+import functools
 import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 from zipfile import BadZipFile, ZipFile
@@ -194,7 +195,6 @@ def emnist_files(split: str) -> Published:
         },
         _EMNIST_ZIP,
         first_label=int(split == "letters"),
-        transposed=True,
     )
 
 
@@ -228,12 +228,17 @@ def digits(
 
 
 def _digits_part(which: Part, split_seed: int) -> tuple[Images, Labels]:
+    images, labels = _bundled_digits()
+    rows = part_rows(labels, 500 / 1797, split_seed)[which]
+    return images[rows], labels[rows]
+
+
+@functools.cache  # both parts are taken from it, and by every job of a grid
+def _bundled_digits() -> tuple[Images, Labels]:
     from sklearn.datasets import load_digits
 
     bundled = load_digits()
-    labels = bundled.target.astype(np.int64)
-    rows = part_rows(labels, 500 / 1797, split_seed)[which]
-    return np.stack([to_mnist(image) for image in bundled.images[rows]]), labels[rows]
+    return np.stack([to_mnist(image) for image in bundled.images]), bundled.target.astype(np.int64)
 
 
 def mnist(data_dir: str | Path, cache_dir: str | Path | None = None, name: str = "mnist") -> Source:
@@ -373,6 +378,7 @@ def emnist(
     cache_dir: str | Path | None = None,
     path: str | Path | None = None,
     split: str = "digits",
+    transpose: bool = True,
     name: str = "emnist",
 ) -> Source:
     """Give EMNIST (Cohen and others 2017), turned upright, with its letters as class names.
@@ -388,6 +394,9 @@ def emnist(
         Another folder with the files; nothing is downloaded into it.
     split : str
         `digits`, `mnist`, `letters`, `balanced`, `bymerge` or `byclass`.
+    transpose : bool
+        Turn images about their diagonal, since the files' lie on their side. A run records it, so
+        that files given to `predict` are turned as well.
     name : str
         What the dataset is called.
 
@@ -401,7 +410,9 @@ def emnist(
     >>> "".join(emnist("data", split="letters").classes()[:5])
     'ABCDE'
     """
-    return published(emnist_files(split), data_dir, cache_dir, name, path)
+    return published(
+        replace(emnist_files(split), transposed=transpose), data_dir, cache_dir, name, path
+    )
 
 
 def published(

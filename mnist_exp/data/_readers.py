@@ -4,6 +4,7 @@ import csv
 import functools
 import gzip
 import io
+import itertools
 import json
 import re
 import zlib
@@ -23,6 +24,8 @@ from mnist_exp.errors import UserError
 from mnist_exp.handwriting import read_image
 
 Key = tuple[str | None, str]  # the part, where the file says it, and images or labels
+_HEAD = 2**20  # bytes of a text in which its columns are looked at
+_SAMPLED = 200  # rows
 _NO_PIXELS = {"", "id", "imageid", "index", "unnamed: 0"}  # columns that number the rows
 
 
@@ -59,9 +62,13 @@ def is_data(path: Path) -> bool:
 
 
 def _is_npz(path: Path) -> bool:
+    return any(name.endswith(".npy") for name in _members(path))
+
+
+def _members(path: Path) -> list[str]:
     try:
         with ZipFile(path) as archive:
-            return all(name.endswith(".npy") for name in archive.namelist())
+            return archive.namelist()
     except BadZipFile as error:
         raise UserError(f"{path}: a damaged or truncated archive ({error})") from error
 
@@ -73,19 +80,19 @@ def _both(images: Callable[[], Values], labels: Callable[[], Values] | None) -> 
 
 def _csv(path: Path, options: Options) -> Content:
     """Rows of pixels with or without a label: one image a line."""
-    head = start_of(path, 2**20).decode("utf-8-sig", "replace")
-    first = head.partition("\n")[0].strip()
-    delimiter = max(",;\t", key=first.count)
-    cells = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter))]
+    delimiter, rows = _first_rows(path)
+    cells = [cell.strip() for cell in rows[0]]
     lone_words = sum(not _is_number(cell) for cell in cells)
     named = lone_words > 1 or any(role_of(cell) == "labels" for cell in cells)
     names = [cell.lower() for cell in cells] if named else []
+    rows = rows[int(named) :]
+    if not rows:
+        raise UserError(f"{path}: a header and no rows")
     columns = [i for i in range(len(cells)) if not names or names[i] not in _NO_PIXELS]
-    rows = list(csv.reader(head.splitlines()[named:-1], delimiter=delimiter))[:200]
     label = _label_column(path, names, columns, rows, options)
     pixels = [i for i in columns if i != label]
     load = functools.partial(_load_text, path, delimiter, int(named))
-    text = label is not None and rows and not _is_number(rows[0][label])
+    text = label is not None and not all(_is_number(row[label]) for row in rows if row[label:])
 
     @functools.cache
     def numbers() -> Values:
@@ -103,6 +110,26 @@ def _csv(path: Path, options: Options) -> Content:
         return as_labels(load(column, str) if text else numbers()[:, column], str(path))
 
     return _both(images, labels if label is not None else None)
+
+
+def _first_rows(path: Path) -> tuple[str, list[list[str]]]:
+    """Find what stands between the cells of a text, and read its first rows."""
+    head = start_of(path, _HEAD)
+    lines = head.decode("utf-8-sig", "replace").splitlines()
+    if len(head) == _HEAD:
+        lines.pop()  # it may be cut
+    if not lines:
+        raise UserError(f"{path}: its first line has more than {_HEAD:,} bytes: no rows of pixels")
+    line = next((line for line in lines[:2] if re.search("[,;\t]", line)), lines[0])
+    delimiter = max(",;\t", key=line.count) if re.search("[,;\t]", line) else " "
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    try:
+        rows = [row for row in itertools.islice(reader, _SAMPLED) if row]
+    except csv.Error as error:
+        raise UserError(f"{path}: no table ({error})") from error
+    if len(rows) > 1 and len(rows[0]) != len(rows[1]):
+        raise UserError(f"{path}: line 1 has {len(rows[0])} columns, line 2 {len(rows[1])}")
+    return delimiter, rows
 
 
 def _is_number(cell: str) -> bool:
@@ -137,7 +164,7 @@ def _label_column(
     if len(columns) == n_pixels or (not n_pixels and _is_square(len(columns))):
         return None
     if len(columns) - 1 != n_pixels and not (not n_pixels and _is_square(len(columns) - 1)):
-        return columns[0] if rows and not _is_number(rows[0][columns[0]]) else None
+        return columns[0] if not _is_number(rows[0][columns[0]]) else None
     # A corner's pixel is the same in nearly all images, or else has more values than labels have.
     full = [row for row in rows if len(row) > columns[-1]]
     first, last = ({row[column] for row in full} for column in (columns[0], columns[-1]))
@@ -163,7 +190,7 @@ def _load_text(
                     file,
                     dtype,
                     None,
-                    delimiter,
+                    delimiter.strip(" ") or None,
                     skiprows=skip,
                     usecols=columns,
                     ndmin=2,
@@ -206,11 +233,10 @@ def _npz(path: Path, options: Options) -> Content:
         try:
             with np.load(path) as archive:
                 return _normalized(archive[name], role, options, f"{path}: {name}")
-        except (ValueError, OSError, BadZipFile, zlib.error) as error:
+        except (ValueError, OSError, MemoryError, BadZipFile, zlib.error) as error:
             raise UserError(f"{path}: {name} cannot be read ({error})") from error
 
-    with ZipFile(path) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist()]
+    names = [name.removesuffix(".npy") for name in _members(path) if name.endswith(".npy")]
     return Content(_by_key(names, path, load))
 
 
@@ -237,28 +263,14 @@ def _normalized(values: Values, role: str, options: Options, where: str) -> Valu
     return as_images(values, options.shape, where)
 
 
-def _npy(path: Path, options: Options) -> Content:
-    """One array; whether it holds images or labels, its file's name tells."""
+def _one_array(parse: Callable[[Path, str], Values], path: Path, options: Options) -> Content:
+    """An NPY or IDX file; whether it holds images or labels, its name tells."""
 
     def load() -> Values:
         try:
-            values = np.load(path)
-        except (ValueError, EOFError, OSError) as error:
-            raise UserError(f"{path}: a damaged array, or Python objects ({error})") from error
-        return _normalized(values, role, options, str(path))
-
-    role = role_of(path.stem) or "images"
-    return Content({(None, role): load})
-
-
-def _idx(path: Path, options: Options) -> Content:
-    """One IDX file; images or labels by its name."""
-
-    def load() -> Values:
-        try:
-            values = parse_idx(path.read_bytes(), role)
-        except ValueError as error:
-            raise UserError(f"{path}: {error}") from error
+            values = parse(path, role)
+        except (ValueError, EOFError, OSError, MemoryError) as error:
+            raise UserError(f"{path}: cannot be read ({error})") from error
         return _normalized(values, role, options, str(path))
 
     role = role_of(path.name) or "images"
@@ -287,7 +299,7 @@ def _mat(path: Path, options: Options) -> Content:
         # MATLAB flattens images column by column.
         return images if mapping is None else turned(images)
 
-    arrays = _by_key([name for name in values if role_of(name)], path, load)
+    arrays = _by_key(list(values), path, load)
     if mapping is None:
         return Content(arrays)
     names = [""] * (int(mapping[:, 0].max()) + 1)
@@ -317,27 +329,23 @@ def _parquet(path: Path, options: Options) -> Content:
     try:
         file = parquet.ParquetFile(path)
     except (ArrowException, OSError) as error:
-        raise UserError(f"{path}: a damaged or truncated Parquet file ({error})") from error
+        raise UserError(
+            f"{path}: a damaged or truncated Parquet file ({str(error).strip()})"
+        ) from error
     names = file.schema_arrow.names
     label = options.label if options.label in names else None
     label = label or next((name for name in names if role_of(name) == "labels"), None)
-    nested = [
-        field.name
-        for field in file.schema_arrow
-        if "binary" in str(field.type) or "list" in str(field.type)
-    ]
-    pixels = [name for name in names if name != label and name.lower() not in _NO_PIXELS]
-    columns = nested[:1] or pixels
+    columns, are_nested = _image_columns(file.schema_arrow, label, path)
 
     def load(columns: Sequence[str]) -> Any:
         try:
             return file.read(list(columns))
         except (ArrowException, OSError) as error:
-            raise UserError(f"{path}: a damaged Parquet file ({error})") from error
+            raise UserError(f"{path}: a damaged Parquet file ({str(error).strip()})") from error
 
     def images() -> Values:
         table = load(columns)
-        if nested:
+        if are_nested:
             return _decoded(table.column(0).to_pylist(), options, str(path))
         cells = [column.to_numpy() for column in table.columns]
         for name, column in zip(columns, cells, strict=True):
@@ -350,6 +358,15 @@ def _parquet(path: Path, options: Options) -> Content:
 
     content = _both(images, labels if label else None)
     return Content(content.arrays, _hub_names(file.schema_arrow.metadata, label))
+
+
+def _image_columns(schema: Any, label: Any, path: Path) -> tuple[list[str], bool]:
+    """The column of pictures or of lists of pixels, or all columns of single pixels."""
+    nested = [f.name for f in schema if "binary" in str(f.type) or "list" in str(f.type)]
+    pixels = [name for name in schema.names if name != label and name.lower() not in _NO_PIXELS]
+    if not nested and not pixels:
+        raise UserError(f"{path}: no column of images; it has {', '.join(schema.names)}")
+    return nested[:1] or pixels, bool(nested)
 
 
 def _decoded(cells: Sequence[Any], options: Options, where: str) -> Values:
@@ -388,8 +405,8 @@ FORMATS = ".csv, .npz, .npy, .parquet, .mat and IDX"
 _READERS: dict[str, Callable[[Path, Options], Content]] = {
     "text": _csv,
     "npz": _npz,
-    "npy": _npy,
-    "idx": _idx,
+    "npy": functools.partial(_one_array, lambda path, role: np.load(path)),
+    "idx": functools.partial(_one_array, lambda path, role: parse_idx(path.read_bytes(), role)),
     "mat": _mat,
     "parquet": _parquet,
 }

@@ -28,6 +28,7 @@ from mnist_exp.evaluation._neighbours import (
     surest_mistakes,
     suspected_labels,
 )
+from mnist_exp.evaluation._power_law import FEWEST_SIZES, fit_power_law, power_law
 from mnist_exp.evaluation._statistics import (
     LEVEL,
     Interval,
@@ -45,6 +46,7 @@ from mnist_exp.evaluation._statistics import (
 
 __all__ = [
     "AGREEING",
+    "FEWEST_SIZES",
     "LEVEL",
     "NEIGHBOURS",
     "TWIN",
@@ -61,6 +63,7 @@ __all__ = [
     "detectable_difference",
     "difference_interval",
     "find_twins",
+    "fit_power_law",
     "holm",
     "image_log_loss",
     "inked_share",
@@ -69,6 +72,7 @@ __all__ = [
     "mean_interval",
     "nearest",
     "paired_t",
+    "power_law",
     "precision_recall_f1",
     "project",
     "searched",

@@ -14,7 +14,7 @@ COMPONENTS = 64
 TWIN = 0.25  # a distance between two images below this share of the length of one: nearly the same
 NEIGHBOURS = 5
 QUERIES = 5_000  # training images whose neighbours tell which classes touch
-_BLOCK = 2_000
+_BLOCK = 250  # images whose float32 copies fit the second-level cache
 
 Float64 = NDArray[np.float64]
 

@@ -57,19 +57,32 @@ def nearest(
 def _of_block(
     queries: NDArray[Any], rows: NDArray[Any], count: int
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Rank the nearest of the first rows, and the few others that are nearer than the last of them.
+
+    Sorting out a block of distances takes longer than computing it.
+    """
     wanted = queries.astype(np.float32)
     length = np.einsum("ij,ij->i", wanted, wanted)[:, None]
-    index = np.empty((len(wanted), 0), np.intp)
-    distance = np.empty((len(wanted), 0), np.float32)
+    limit = np.full((len(wanted), 1), np.inf, np.float32)
+    candidates = []
     for start in range(0, len(rows), _ROWS):
         block = rows[start : start + _ROWS].astype(np.float32)
-        squared = np.einsum("ij,ij->i", block, block) - 2 * wanted @ block.T + length
-        keep = np.argpartition(squared, min(count, len(block)) - 1, axis=1)[:, :count]
-        index = np.hstack([index, keep + start])
-        distance = np.hstack([distance, np.take_along_axis(squared, keep, axis=1)])
-    order = np.argsort(distance, axis=1, kind="stable")[:, :count]
-    nearest_distance = np.maximum(np.take_along_axis(distance, order, axis=1), 0)
-    return np.take_along_axis(index, order, axis=1), nearest_distance
+        squared = 2 * wanted @ block.T
+        np.subtract(np.einsum("ij,ij->i", block, block), squared, out=squared)
+        squared += length
+        if start == 0 and count < len(block):
+            limit = np.partition(squared, count - 1, axis=1)[:, count - 1 : count]
+            near = squared <= limit
+        else:
+            near = squared < limit
+        at = np.flatnonzero(near)
+        query, row = np.divmod(at, len(block))
+        candidates.append((query, row + start, squared.ravel()[at]))
+    query, row, distance = (np.concatenate(part) for part in zip(*candidates, strict=True))
+    order = np.lexsort((distance, query))  # of equals the first row
+    first = np.searchsorted(query[order], np.arange(len(wanted)))
+    best = order[first[:, None] + np.arange(min(count, len(rows)))]
+    return row[best], np.maximum(distance[best], 0)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from mnist_exp.features._transformers import (
 )
 from mnist_exp.process import Float32, Scratch, run_blocks
 
-PATCHES_BLOCK = 32  # images whose patches and responses fit the second-level cache
+PATCHES_BLOCK = 16  # images whose patches and responses fit the second-level cache
 REDUCED_BLOCK = 2000  # images whose features exist at a time while they are reduced
 ITERATIONS = 12
 
@@ -181,15 +181,19 @@ class Dictionary(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
         grey = upright(images, scratch) if self.deskew else images
         scaled = np.multiply(grey, np.float32(1 / 255), out=scratch("scaled", images.shape))
         rows, cols = self._positions
-        windows = sliding_window_view(scaled, (self.patch, self.patch), axis=(1, 2))
-        result: Float32 = scratch("patches", (len(images), rows * cols, self.patch**2 + 1))
-        result[..., -1] = 1
-        patches = result[..., :-1]
-        patches.reshape(len(images), rows, cols, self.patch, self.patch)[:] = windows
-        patches -= patches.mean(axis=-1, keepdims=True)
-        energy = np.einsum("ijk,ijk->ij", patches, patches)[..., None]
-        patches /= np.sqrt(energy + np.float32(self.contrast**2))
-        return result
+        # Sums over all windows, by two small products instead of going through every patch.
+        down, right = (_windows(n, self.patch) for n in self.image_shape_)
+        mean = down @ scaled @ right.T / np.float32(self.patch**2)
+        energy = down @ np.square(scaled) @ right.T - mean**2 * np.float32(self.patch**2)
+        softened = np.sqrt(np.maximum(energy, 0) + np.float32(self.contrast**2))
+        # A pixel of all patches side by side: numpy's loops are long that way.
+        result = scratch("patches", (len(images), self.patch**2 + 1, rows * cols))
+        result[:, -1] = 1
+        patches = result[:, :-1].reshape(len(images), self.patch, self.patch, rows, cols)
+        windows = sliding_window_view(scaled, (rows, cols), axis=(1, 2))
+        np.subtract(windows, mean[:, None, None], out=patches)
+        patches /= softened[:, None, None]
+        return result.swapaxes(1, 2)
 
     def _extract(self, images: Images) -> Float32:
         # Weights (pool^2, positions) of each region, and of how much a response has to exceed.
@@ -202,9 +206,10 @@ class Dictionary(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
             patches = self._patches(images[block], scratch)
             responses = scratch("responses", (*patches.shape[:2], self.atoms))
             np.matmul(patches, weights, out=responses)
-            strong = scratch("strong", responses.shape)
-            np.matmul(pooling, np.maximum(responses, threshold, out=strong), out=result[block, 0])
-            np.matmul(-pooling, np.minimum(responses, -threshold, out=strong), out=result[block, 1])
+            strong = np.maximum(responses, threshold, out=scratch("strong", responses.shape))
+            np.matmul(pooling, strong, out=result[block, 0])
+            np.minimum(responses, -threshold, out=responses)
+            np.matmul(-pooling, responses, out=result[block, 1])
 
         with _blas().limit(limits=1):  # its threads would get in the way of these
             run_blocks(work, len(images), PATCHES_BLOCK, effective_n_jobs(self.n_jobs))
@@ -220,6 +225,13 @@ class Dictionary(ClassNamePrefixFeaturesOutMixin, ImageTransformer):
 def _blas() -> ThreadpoolController:
     """Kept, since looking for the libraries takes longer than the features of one image."""
     return ThreadpoolController().select(user_api="blas")
+
+
+def _windows(size: int, patch: int) -> Float32:
+    """Return 1 where a pixel (a column) lies in a window of `patch` pixels (a row), else 0."""
+    starts = np.arange(size - patch + 1)[:, None]
+    inside = (np.arange(size) >= starts) & (np.arange(size) < starts + patch)
+    return inside.astype(np.float32)
 
 
 def _spherical_k_means(points: Float32, k: int, rng: np.random.Generator) -> Float32:

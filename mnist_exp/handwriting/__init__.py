@@ -12,6 +12,7 @@ from mnist_exp.handwriting._normalize import (
     resized,
     to_mnist,
 )
+from mnist_exp.handwriting._pages import read_pages
 from mnist_exp.handwriting._segments import split_digits
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "open_picture",
     "photo_to_ink",
     "read_image",
+    "read_pages",
     "resized",
     "split_digits",
     "to_mnist",

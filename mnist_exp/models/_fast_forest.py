@@ -82,12 +82,12 @@ def kernels() -> ModuleType | None:
 def grows_faster(estimator: Any, n_classes: int) -> bool:
     """Say whether `grow` gives exactly what the estimator's own `fit` would.
 
-    What stays out: a limit of leaves, of impurity or of weights, pruning, monotonic constraints,
-    weights that are no counts, an out-of-bag score, a warm start, and more than 256 classes.
+    What stays out: a limit of leaves or of weights, monotonic constraints, weights that are no
+    counts, a warm start, and more than 256 classes.
 
     Examples
     --------
-    >>> grows_faster(RandomForestClassifier(ccp_alpha=0.1), n_classes=10)
+    >>> grows_faster(RandomForestClassifier(max_leaf_nodes=50), n_classes=10)
     False
     """
     return (
@@ -96,15 +96,12 @@ def grows_faster(estimator: Any, n_classes: int) -> bool:
         and kernels() is not None
         and estimator.criterion in ("gini", "entropy", "log_loss")
         and estimator.max_leaf_nodes is None
-        and estimator.min_impurity_decrease == 0
         and estimator.min_weight_fraction_leaf == 0
-        and estimator.ccp_alpha == 0
         and estimator.class_weight != "balanced_subsample"
         and (estimator.class_weight is None or estimator.bootstrap)
         and estimator.monotonic_cst is None
-        and not estimator.oob_score
         and not estimator.warm_start
-        and (estimator.bootstrap or estimator.max_samples is None)
+        and (estimator.bootstrap or not (estimator.max_samples or estimator.oob_score))
     )
 
 
@@ -156,6 +153,8 @@ def grow(
             if end < len(trees):
                 on_stage(end)
             start = end
+    if forest.oob_score:
+        _score_out_of_bag(forest, X, labels)
 
 
 def _prepare(forest: Any, n: int, d: int, y: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -171,6 +170,18 @@ def _prepare(forest: Any, n: int, d: int, y: NDArray[np.int64]) -> NDArray[np.ui
     forest._validate_estimator()
     forest.estimators_ = []
     return np.asarray(labels[:, 0], np.uint8)
+
+
+def _score_out_of_bag(forest: Any, X: Coded, labels: NDArray[np.uint8]) -> None:
+    """Ask each tree for the samples that it has not seen, which needs their float32 values."""
+    if len(X.values) == 1:
+        values = X.values[0][X.codes]
+    else:
+        values = np.take_along_axis(X.values.T, X.codes, axis=0)
+    scoring = {"scoring_function": forest.oob_score} if callable(forest.oob_score) else {}
+    forest.n_classes_ = [forest.n_classes_]  # a list until the end of scikit-learn's fit
+    forest._set_oob_score_and_attributes(values, labels[:, None].astype(np.float64), **scoring)
+    (forest.n_classes_,) = forest.n_classes_
 
 
 def _transposed(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -195,11 +206,18 @@ def _build(
         weights = np.bincount(drawn, minlength=n).astype(np.uint32)
     seed = check_random_state(tree.random_state).randint(0, loops.RAND_R_MAX)
     rules = _rules(tree, n, d, int(forest.n_classes_))
-    grown = loops.grow(columns, X.codes, labels, weights, X.values, np.uint64(seed), rules)
-    tree.tree_ = _tree(grown, d, rules.n_classes)
+    most = 2 * np.count_nonzero(weights)
+    nodes, shares = np.zeros(most, NODE_DTYPE), np.empty((most, rules.n_classes))
+    count, depth = loops.grow(
+        columns, X.codes, labels, weights, X.values, np.uint64(seed), rules, nodes, shares
+    )
+    tree.tree_ = Tree(d, np.array([rules.n_classes], np.intp), 1)
+    state = {"max_depth": depth, "node_count": count, "nodes": nodes[:count]}
+    tree.tree_.__setstate__({**state, "values": shares[:count, None]})
     tree.n_features_in_, tree.n_outputs_, tree.max_features_ = d, 1, rules.max_features
     tree.classes_ = np.arange(rules.n_classes, dtype=np.float64)
     tree.n_classes_ = np.intp(rules.n_classes)
+    tree._prune_tree()
 
 
 def _rules(tree: Any, n: int, d: int, n_classes: int) -> Any:
@@ -222,20 +240,7 @@ def _rules(tree: Any, n: int, d: int, n_classes: int) -> Any:
         max_depth=np.iinfo(np.int32).max if tree.max_depth is None else int(tree.max_depth),
         min_samples_split=max(split, 2 * leaf),
         min_samples_leaf=leaf,
+        min_impurity_decrease=float(tree.min_impurity_decrease),
         entropy=tree.criterion != "gini",
         random_splits=tree.splitter == "random",
     )
-
-
-def _tree(grown: Any, n_features: int, n_classes: int) -> Tree:
-    """Put what was grown into scikit-learn's own structure."""
-    children, feature, threshold, impurity, n_node, weight, left_larger, value, depth = grown
-    nodes = np.zeros(len(children), NODE_DTYPE)
-    nodes["left_child"], nodes["right_child"] = children[:, 0], children[:, 1]
-    nodes["feature"], nodes["threshold"], nodes["impurity"] = feature, threshold, impurity
-    nodes["n_node_samples"], nodes["weighted_n_node_samples"] = n_node, weight
-    nodes["missing_go_to_left"] = left_larger
-    tree = Tree(n_features, np.array([n_classes], np.intp), 1)
-    state = {"max_depth": int(depth), "node_count": len(nodes), "nodes": nodes}
-    tree.__setstate__({**state, "values": value[:, None, :]})
-    return tree

@@ -27,6 +27,7 @@ from mnist_exp.models._fast_forest import Coded, coded, grow, grows_faster
 OnStage = Callable[[int, float], None]
 TREES = 10  # a stage of a forest, as an epoch is one of a network
 BLOCK = 500  # images a thread takes at a time: their HOG features fit the second-level cache
+TREES_BLOCK = 2_500  # rows that a tree takes at a time where there are many: a call has its price
 
 
 def check_parameters(estimator: BaseEstimator, group: str) -> None:
@@ -254,7 +255,8 @@ def predict(
     methods = [name for name in ("predict_proba", "decision_function") if hasattr(pipeline, name)]
     if not methods:
         return in_blocks(pipeline.predict, images, n_jobs), None, None
-    answer = in_blocks(_for_threads(pipeline, methods[0]), images, n_jobs)
+    size = TREES_BLOCK if len(images) >= n_jobs * TREES_BLOCK and _is_forest(pipeline) else BLOCK
+    answer = in_blocks(_for_threads(pipeline, methods[0]), images, n_jobs, size)
     if answer.ndim == 1:  # two classes: the score of the second against the first
         answer = np.column_stack([-answer, answer])
     prediction = pipeline.classes_[answer.argmax(axis=1)]
@@ -268,20 +270,29 @@ def _for_threads(model: Any, method: str) -> Callable[[NDArray[Any]], NDArray[An
     A forest's own swaps the warning filters, even with one thread, and warns when it meets those of
     another: its trees are asked here, and added up in the order in which one thread does it.
     """
-    features, forest = (model[:-1], model[-1]) if isinstance(model, Pipeline) else (None, model)
-    if not isinstance(forest, RandomForestClassifier | ExtraTreesClassifier):
+    if not _is_forest(model):
         return getattr(model, method)  # type: ignore[no-any-return]
+    features, forest = (model[:-1], model[-1]) if isinstance(model, Pipeline) else (None, model)
 
     def mean_probability(inputs: NDArray[Any]) -> NDArray[np.float64]:
-        X = np.ascontiguousarray(features.transform(inputs) if features else inputs, np.float32)
+        columns = in_blocks(features.transform, inputs, 1) if features else inputs
+        X = np.ascontiguousarray(columns, np.float32)
         votes = sum(tree.predict_proba(X, check_input=False) for tree in forest.estimators_)
         return np.asarray(votes / len(forest))
 
     return mean_probability
 
 
+def _is_forest(model: Any) -> bool:
+    last = model[-1] if isinstance(model, Pipeline) else model
+    return isinstance(last, RandomForestClassifier | ExtraTreesClassifier)
+
+
 def in_blocks(
-    function: Callable[[NDArray[Any]], NDArray[Any]], inputs: NDArray[Any], n_jobs: int
+    function: Callable[[NDArray[Any]], NDArray[Any]],
+    inputs: NDArray[Any],
+    n_jobs: int,
+    size: int = BLOCK,
 ) -> NDArray[Any]:
     """Join what a function returns of blocks of inputs.
 
@@ -290,16 +301,18 @@ def in_blocks(
     function
         Takes some inputs, returns a row for each.
     inputs
-        One or more, by rows; a block has 500.
+        One or more, by rows.
     n_jobs
         Number of threads.
+    size
+        Rows of a block.
 
     Examples
     --------
     >>> in_blocks(lambda block: block * 2, np.arange(1200), n_jobs=2)[-1]
     np.int64(2398)
     """
-    blocks = [inputs[rows] for rows in gen_batches(len(inputs), BLOCK)]
+    blocks = [inputs[rows] for rows in gen_batches(len(inputs), size)]
     with warnings.catch_warnings():
         if len(blocks) == 1:  # a single drawing should not wait for a pool of threads
             return function(blocks[0])

@@ -41,6 +41,7 @@ class Rules(NamedTuple):
     max_depth: int
     min_samples_split: int
     min_samples_leaf: int
+    min_impurity_decrease: float
     entropy: bool  # else gini
     random_splits: bool  # one random threshold for each column (extra trees), else the best one
 
@@ -154,22 +155,18 @@ def _gini_proxy(squares_left: int, left: float, squares_right: int, right: float
 @compiled
 def _entropy_proxy(
     total: NDArray[np.int64],
-    part: NDArray[np.int64],
-    other: NDArray[np.int64],
+    right: NDArray[np.int64],
+    left: NDArray[np.int64],
     k: int,
-    weight: int,
-    part_weight: int,
-    part_is_left: bool,
+    weight: float,
+    weight_right: float,
 ) -> float:
-    """Return minus the weighted entropy of the two sides; `other` is room for counts."""
-    n, n_part = np.float64(weight), np.float64(part_weight)
+    """Return minus the weighted entropy of the two sides; `left` is room for counts."""
     for c in range(k):
-        other[c] = total[c] - part[c]
-    of_part = _impurity(part, k, n_part, True)
-    of_other = _impurity(other, k, n - n_part, True)
-    if part_is_left:
-        return -(n - n_part) * of_other - n_part * of_part
-    return -n_part * of_part - (n - n_part) * of_other
+        left[c] = total[c] - right[c]
+    bits_right = _impurity(right, k, weight_right, True)
+    weight_left = weight - weight_right
+    return -weight_right * bits_right - weight_left * _impurity(left, k, weight_left, True)
 
 
 @compiled
@@ -228,11 +225,7 @@ def _by_counting(
                 by_class[q, c] = right[c]
     if rules.entropy:
         for q in range(d - 1):
-            right_bits = _impurity(by_class[q], k, sums[2, q], True)
-            for c in range(k):
-                right[c] = total[c] - by_class[q, c]
-            n_left = np.float64(node.n) - sums[2, q]
-            proxy[q] = -sums[2, q] * right_bits - n_left * _impurity(right, k, n_left, True)
+            proxy[q] = _entropy_proxy(total, by_class[q], right, k, node.n, sums[2, q])
     else:
         for q in range(d - 1):  # a loop of its own, which the compiler turns into vectors
             n_left = np.float64(node.n) - sums[2, q]
@@ -336,24 +329,24 @@ def _at_random(
     if low == high:
         return -np.inf, CONSTANT, 0.0
     cut, threshold = _random_threshold(low, high, level, state)
-    left[:k] = 0
-    samples, n_left = 0, np.int64(0)
+    right[:k] = 0
+    samples, n_right = 0, np.int64(0)
     for i in range(m):
-        goes = scratch.value[i] <= cut
-        left[node.label[i]] += np.int64(node.weight[i]) * goes
-        n_left += np.int64(node.weight[i]) * goes
+        goes = scratch.value[i] > cut
+        right[node.label[i]] += np.int64(node.weight[i]) * goes
+        n_right += np.int64(node.weight[i]) * goes
         samples += goes
     if samples < rules.min_samples_leaf or m - samples < rules.min_samples_leaf:
         return -np.inf, np.int64(cut), threshold
     if rules.entropy:
-        proxy = _entropy_proxy(total, left, right, k, node.n, n_left, True)
+        proxy = _entropy_proxy(total, right, left, k, node.n, n_right)
         return proxy, np.int64(cut), threshold
     squares_left, squares_right = np.int64(0), np.int64(0)
     for c in range(k):
-        squares_left += left[c] * left[c]
-        squares_right += (total[c] - left[c]) ** 2
-    n_right = np.float64(node.n - n_left)
-    proxy = _gini_proxy(squares_left, np.float64(n_left), squares_right, n_right)
+        squares_left += (total[c] - right[c]) ** 2
+        squares_right += right[c] ** 2
+    n_left = np.float64(node.n - n_right)
+    proxy = _gini_proxy(squares_left, n_left, squares_right, np.float64(n_right))
     return proxy, np.int64(cut), threshold
 
 
@@ -504,8 +497,10 @@ def grow(
     levels: NDArray[np.float32],
     seed: int,
     rules: Rules,
-) -> Any:
-    """Grow one tree, depth first.
+    nodes: NDArray[np.void],
+    shares: NDArray[np.float64],
+) -> tuple[int, int]:
+    """Grow one tree, depth first; returns how many nodes it has, and its depth.
 
     Parameters
     ----------
@@ -521,12 +516,9 @@ def grow(
         Of the tree's random numbers, as its splitter draws it.
     rules
         The parameters of the tree.
-
-    Returns
-    -------
-    tuple
-        By node: children (m, 2), feature, threshold, impurity, samples, weight, whether the left
-        side is the larger one, class shares (m, k); then the depth of the tree.
+    nodes, shares
+        Filled in: scikit-learn's records of nodes, of which there are less than twice as many as
+        samples, and the shares of the classes in each (m, k).
     """
     d, n_all = columns.shape
     k = rules.n_classes
@@ -550,17 +542,11 @@ def grow(
         np.empty(k, np.uint8),
         np.empty(k, np.int64),
     )
-    children, feature = np.empty((2 * n, 2), np.int64), np.empty(2 * n, np.int64)
-    threshold, impurity = np.empty(2 * n, np.float64), np.empty(2 * n, np.float64)
-    n_node, w_node = np.empty(2 * n, np.int64), np.empty(2 * n, np.float64)
-    left_larger, value = np.empty(2 * n, np.uint8), np.empty((2 * n, k), np.float64)
-
     total, total_left = np.empty(k, np.int64), np.empty(k, np.int64)
     total_weight = np.float64(np.sum(samples.weight))
     stack = np.empty((n + 2, 6), np.int64)  # start, end, depth, parent, is_left, constants
     stack_impurity = np.empty(n + 2, np.float64)
-    stack[0, 0], stack[0, 1], stack[0, 2] = 0, n, 0
-    stack[0, 3], stack[0, 4], stack[0, 5] = -1, 0, 0
+    stack[0, :] = (0, n, 0, -1, 0, 0)
     top, node_id, deepest = 1, 0, 0
     while top > 0:
         top -= 1
@@ -577,9 +563,9 @@ def grow(
         leaf = leaf or m < 2 * rules.min_samples_leaf or node_impurity <= EPSILON
         column, cut, split_at, constants = -1, -1, 0.0, known
         if not leaf:
-            node = _node(samples, start, end, total, scratch)
+            inside = _node(samples, start, end, total, scratch)
             column, cut, split_at, constants = _choose_split(
-                matrix, node, known, drawing, rules, scratch
+                matrix, inside, known, drawing, rules, scratch
             )
             leaf = column < 0
         middle, impurity_left, impurity_right = start, 0.0, 0.0
@@ -594,27 +580,24 @@ def grow(
             gain = (here / total_weight) * (
                 node_impurity - (w_right / here * impurity_right) - (w_left / here * impurity_left)
             )
-            leaf = gain + EPSILON < 0.0
-        if parent >= 0:
-            children[parent, 1 - is_left] = node_id
-        children[node_id, 0] = children[node_id, 1] = -1
-        feature[node_id], threshold[node_id], left_larger[node_id] = -2, -2.0, 0
-        impurity[node_id], n_node[node_id], w_node[node_id] = node_impurity, m, here
+            leaf = gain + EPSILON < rules.min_impurity_decrease
+        if is_left:
+            nodes[parent].left_child = node_id
+        elif parent >= 0:
+            nodes[parent].right_child = node_id
+        node = nodes[node_id]
+        node.left_child = node.right_child = -1
+        node.feature, node.threshold, node.missing_go_to_left = -2, -2.0, 0
+        node.impurity, node.n_node_samples, node.weighted_n_node_samples = node_impurity, m, here
         for c in range(k):
-            value[node_id, c] = np.float64(total[c]) / here
+            shares[node_id, c] = np.float64(total[c]) / here
         if not leaf:
-            feature[node_id], threshold[node_id] = column, split_at
-            left_larger[node_id] = middle - start > end - middle
-            for side in range(2):  # the right one waits below the left one
-                stack[top, 0], stack[top, 1] = (middle, end) if side == 0 else (start, middle)
-                stack[top, 2], stack[top, 3] = depth + 1, node_id
-                stack[top, 4], stack[top, 5] = side, constants
-                stack_impurity[top] = impurity_right if side == 0 else impurity_left
-                top += 1
+            node.feature, node.threshold = column, split_at
+            node.missing_go_to_left = middle - start > end - middle
+            stack[top, :] = (middle, end, depth + 1, node_id, 0, constants)
+            stack[top + 1, :] = (start, middle, depth + 1, node_id, 1, constants)
+            stack_impurity[top], stack_impurity[top + 1] = impurity_right, impurity_left
+            top += 2
         deepest = max(deepest, depth)
         node_id += 1
-    return (
-        children[:node_id].copy(), feature[:node_id].copy(), threshold[:node_id].copy(),
-        impurity[:node_id].copy(), n_node[:node_id].copy(), w_node[:node_id].copy(),
-        left_larger[:node_id].copy(), value[:node_id].copy(), deepest,
-    )  # fmt: skip
+    return node_id, deepest

@@ -5,7 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from rich.console import Console
@@ -25,6 +25,17 @@ class LogFile(logging.FileHandler):
 
     `logging` would print a traceback and go on.
     """
+
+    def flush(self) -> None:
+        """Close a file that cannot be written: `logging.shutdown` would leave it open for good."""
+        try:
+            super().flush()
+        except OSError:
+            if self.stream:
+                with suppress(OSError):  # the same error once more
+                    self.stream.close()
+            self.stream = None
+            raise
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
         """Hand on the error that is being handled."""

@@ -152,16 +152,17 @@ class Reader:
         return index
 
     def _of_known_classes(self, data: Dataset) -> Split:
-        """The training images under the model's class numbers; classes may have come and gone."""
-        if data.classes == self.classes:
+        """The training images under the model's class numbers; UserError if they are others now."""
+        recorded = self.run.train_sha256
+        if data.classes == self.classes and recorded in (None, data.train.sha256):
             return data.train
-        log.warning("%s: the data's classes are others now: %s", self.run.path, data.classes)
         numbers = [self.classes.index(c) if c in self.classes else -1 for c in data.classes]
         labels = np.array(numbers)[data.train.labels]
-        known = labels >= 0
-        if not known.any():
-            raise UserError("none of the model's classes is among the data's")
-        return Split(data.train.images[known], labels[known], data.train.index[known])
+        known = labels >= 0  # classes may have come since
+        train = Split(data.train.images[known], labels[known], data.train.index[known])
+        if train.sha256 != recorded:
+            raise UserError("the data are not those that the run was trained on")
+        return train
 
     def read(self, image: Image.Image) -> Answer:
         """Read a picture, a photo or a scan.

@@ -16,14 +16,15 @@ from mnist_exp.runs._html import html_table
 from mnist_exp.runs._index import Fingerprint, Index, default_cache, fingerprint, shared_index
 from mnist_exp.runs._progress import Progress
 from mnist_exp.runs._reading import current_targets, parse_yaml
-from mnist_exp.runs._record import FILES, RECORD, Record, read_records
+from mnist_exp.runs._record import FILES, RECORD, Details, Record, read_records, unpack
 from mnist_exp.runs._run import LabelCache, Run, SplitName
-from mnist_exp.runs._status import STALE_SECONDS, State, alive, make_folder, redact
+from mnist_exp.runs._status import STALE_SECONDS, State, Status, alive, make_folder, redact
 
 __all__ = [
     "FILES",
     "RECORD",
     "STALE_SECONDS",
+    "Details",
     "Fingerprint",
     "Index",
     "LabelCache",
@@ -32,6 +33,7 @@ __all__ = [
     "Run",
     "SplitName",
     "State",
+    "Status",
     "alive",
     "claim_folder",
     "claim_job",
@@ -52,4 +54,5 @@ __all__ = [
     "read_records",
     "redact",
     "shared_index",
+    "unpack",
 ]

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of what the entries hold
+VERSION = 2  # of what the entries hold
 FILE = f"runs-{VERSION}.sqlite"
 SETTLED_NS = 2 * 10**9  # a younger file may change again within one tick of its clock
 PATIENCE_SECONDS = 5
@@ -128,12 +128,11 @@ class Index:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute(
                     "CREATE TABLE IF NOT EXISTS entries "
-                    "(key BLOB PRIMARY KEY, value BLOB NOT NULL, used INTEGER NOT NULL) "
-                    "WITHOUT ROWID"
+                    "(key BLOB PRIMARY KEY, used INTEGER NOT NULL, value BLOB NOT NULL)"
                 )
                 connection.executemany(
                     "INSERT OR REPLACE INTO entries VALUES (?, ?, ?)",
-                    [(key, value, today) for key, value in entries.items()],
+                    [(key, today, value) for key, value in entries.items()],
                 )
                 connection.execute(
                     "DELETE FROM entries WHERE used < ?", [today - LONGEST_UNUSED_DAYS]

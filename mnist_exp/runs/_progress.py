@@ -1,4 +1,7 @@
-"""`progress.json`: how far a run is, for whoever watches; written off the training's path."""
+"""`progress.json`: how far a run is, for whoever watches; written off the training's path.
+
+What validation said on the way stays, as `curve.json`.
+"""
 
 import math
 import threading
@@ -6,20 +9,21 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from mnist_exp.process import write_json
 
+PROGRESS, CURVE = "progress.json", "curve.json"
 PROGRESS_SECONDS = 1.0  # the file is written at most so often
 AXES = ("share", "seconds")  # what a point of the curve stands at; the others are its metrics
-MOST_POINTS = 200  # of the curve of validation metrics; then every other one is dropped
+MOST_POINTS = 100  # of the curve of validation metrics; then every other one is dropped
 
 
 class Progress:
     """Keeps `progress.json` up to date while the body runs; a thread of its own writes it.
 
-    It disappears when the body ends well, for metrics say more then. After a failure it stays, as
-    the last word of how far the run was.
+    It disappears when the body ends well, for metrics say more then, and the curve of validation
+    stays. After a failure all of it stays, as the last word of how far the run was.
 
     Examples
     --------
@@ -34,7 +38,7 @@ class Progress:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "progress.json"
+        self._folder = folder
         self._began = time.perf_counter()
         self._stage = "start"
         self._share: float | None = None
@@ -56,7 +60,9 @@ class Progress:
         self._news.set()
         self._thread.join()
         if kind is None:
-            self._path.unlink(missing_ok=True)
+            if len(self._curve) > 1:
+                write_json(self._folder / CURVE, {"curve": self._points()})
+            (self._folder / PROGRESS).unlink(missing_ok=True)
         else:
             self.write()
 
@@ -74,7 +80,7 @@ class Progress:
 
     def write(self) -> None:
         """Write the file now."""
-        curve = [_finite(point) for point in self._curve]
+        curve = self._points()
         latest = {name: curve[-1][name] for name in curve[-1] if name not in AXES} if curve else {}
         content = {
             "stage": self._stage,
@@ -83,7 +89,13 @@ class Progress:
             "val": latest,
             "curve": curve,
         }
-        write_json(self._path, content)
+        write_json(self._folder / PROGRESS, content)
+
+    def _points(self) -> list[dict[str, float]]:
+        return [
+            {name: value for name, value in point.items() if math.isfinite(value)}
+            for point in self._curve
+        ]
 
     def _work(self) -> None:
         while self._news.wait() and not self._over.is_set():
@@ -93,7 +105,3 @@ class Progress:
             except OSError:  # a full disk ends the run where it writes what matters
                 return
             self._over.wait(PROGRESS_SECONDS)
-
-
-def _finite(point: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in point.items() if math.isfinite(value)}

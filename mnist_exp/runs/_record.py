@@ -2,8 +2,9 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -23,9 +24,32 @@ FILES = (
     ".hydra",  # with Hydra's other files, which nobody edits in place
 )
 RECORD = "record"  # the kind of the index's entries
+SPLITS = ("test", "val")
 MOST_KEYS = 10_000  # of a configuration
 _SECTION = re.compile(r"^(?=[A-Za-z_])", re.MULTILINE)  # where a top-level key starts
 _CHOICES = re.compile(r"^  runtime:\n(?:    .*\n)*?    choices:\n((?:      .*\n)+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Details:
+    """What only a run's own row, its page and comparisons need.
+
+    Attributes
+    ----------
+    intervals : dict of pairs
+        Metric name to low and high.
+    config : dict of str
+        The configuration's sections as JSON texts, which siblings share.
+    curve : list of dict
+        What validation said as the fit went on.
+    """
+
+    metrics: dict[str, Any] = field(default_factory=dict)
+    intervals: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    overrides: list[str] = field(default_factory=list)
+    choices: dict[str, str] = field(default_factory=dict)
+    config: dict[str, str] = field(default_factory=dict)
+    curve: list[Any] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -36,19 +60,30 @@ class Record:
     ----------
     status : Status or None
         As written: `stale` is for `Run.state` to find out.
-    intervals : dict of pairs
-        Metric name to low and high.
-    config : dict of str
-        The configuration's sections as JSON texts, which siblings share.
+    split : str or None
+        The split of `accuracy` and of its `interval`: test where there is one.
+    text : str
+        The details as JSON. A page shows a hundred of ten thousand runs; the others stay packed.
     """
 
-    status: Status | None = None
-    metrics: dict[str, Any] = field(default_factory=dict)
-    intervals: dict[str, tuple[Any, Any]] = field(default_factory=dict)
-    overrides: list[str] = field(default_factory=list)
-    choices: dict[str, str] = field(default_factory=dict)
-    config: dict[str, str] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    status: Status | None
+    split: str | None
+    accuracy: Any
+    interval: Any
+    problems: list[str]
+    text: str
+
+    @property
+    def details(self) -> Details:
+        """The details, unpacked."""
+        return unpack(self.text)
+
+
+def unpack(text: str) -> Details:
+    """Details from their JSON; what siblings' configurations share is in memory once."""
+    details = Details(**json.loads(text))
+    config = {name: sys.intern(part) for name, part in details.config.items()}
+    return replace(details, config=config)
 
 
 def read_records(
@@ -68,7 +103,7 @@ def read_records(
         if record is None:
             record = read_record(Run(run.path))  # which keeps nothing of what it reads
             if settled and record.status is not None and record.status.state != "running":
-                news[key] = json.dumps(asdict(record), default=str).encode()
+                news[key] = _encode(record)
         records.append(record)
     if index:
         index.put(news)
@@ -81,15 +116,22 @@ def fill_from_index(runs: Sequence[Run], index: Index) -> None:
     entries = index.get(keys)
     for run, key in zip(runs, keys, strict=True):
         record = _decode(entries[key]) if key in entries else None
-        if record and record.metrics and record.config:
-            config = {name: json.loads(text) for name, text in record.config.items()}
-            vars(run).update(metrics=record.metrics, config=config)  # cached properties
+        details = record.details if record else Details()
+        if details.metrics and details.config:
+            config = {name: json.loads(text) for name, text in details.config.items()}
+            vars(run).update(metrics=details.metrics, config=config)  # cached properties
+
+
+def _encode(record: Record) -> bytes:
+    head = vars(record) | {"status": vars(record.status), "text": ""}
+    return f"{json.dumps(head, default=str)}\n{record.text}".encode()
 
 
 def _decode(entry: bytes) -> Record | None:
+    head, _, text = entry.decode("utf-8", "replace").partition("\n")
     try:
-        content = json.loads(entry)
-        return Record(**content | {"status": Status(**content["status"])})
+        content = json.loads(head)
+        return Record(**content | {"status": Status(**content["status"]), "text": text})
     except (ValueError, TypeError, KeyError):  # written by something else
         return None
 
@@ -110,15 +152,28 @@ def read_record(run: Run) -> Record:
     status = attempt(lambda: run.status, None)
     completed = status is not None and status.state == "completed"
     folder = run.config_path.parent
-    return Record(
-        status=status,
+    details = Details(
         metrics=attempt(lambda: run.metrics, {}) if completed else {},
         intervals=attempt(lambda: _bounds(run.intervals), {}) if completed else {},
         overrides=attempt(lambda: [str(w) for w in run.overrides], []) if folder.is_dir() else [],
         choices=attempt(lambda: _choices(run), {}) if folder.is_dir() else {},
         config=attempt(lambda: _config(run), {}) if run.config_path.exists() else {},
-        problems=problems,
+        curve=attempt(lambda: run.curve, []) if completed else [],
     )
+    split = next((split for split in SPLITS if "accuracy" in _group(details, split)), None)
+    return Record(
+        status=status,
+        split=split,
+        accuracy=_group(details, split)["accuracy"] if split else None,
+        interval=details.intervals.get(f"{split}.accuracy"),
+        problems=problems,
+        text=json.dumps(vars(details), default=str),
+    )
+
+
+def _group(details: Details, name: str) -> dict[str, Any]:
+    group = details.metrics.get(name)
+    return group if isinstance(group, dict) else {}
 
 
 def _bounds(intervals: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -21,6 +21,7 @@ from mnist_exp.errors import UserError
 from mnist_exp.evaluation import Predictions
 from mnist_exp.process import write_atomic, write_bytes, write_json, write_text
 from mnist_exp.runs._html import html_table
+from mnist_exp.runs._progress import CURVE, PROGRESS
 from mnist_exp.runs._reading import (
     MOVED,
     check_size,
@@ -108,8 +109,17 @@ class Run(Lifetime):
     @property
     def progress(self) -> dict[str, Any]:
         """How far the run is; empty where it does not say."""
-        path = self.path / "progress.json"
-        return self._read_json(path.name) if path.exists() else {}
+        return self._read_json(PROGRESS) if self.progress_path.exists() else {}
+
+    @property
+    def progress_path(self) -> Path:
+        """Where it says so."""
+        return self.path / PROGRESS
+
+    @property
+    def curve(self) -> list[Any]:
+        """What validation said as the fit went on; empty where it was not asked."""
+        return list(self._read_json(CURVE)["curve"]) if (self.path / CURVE).exists() else []
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
@@ -125,6 +135,13 @@ class Run(Lifetime):
     def environment(self) -> dict[str, Any]:
         """Versions, machine, seeds and data of the run."""
         return self._read_json("environment.json")
+
+    @property
+    def train_sha256(self) -> str | None:
+        """Hash of the training split; None where no environment was recorded."""
+        recorded = self.environment if (self.path / "environment.json").exists() else {}
+        sha256: str | None = recorded.get("data", {}).get("train")
+        return sha256
 
     @property
     def model_card(self) -> dict[str, Any]:
@@ -193,7 +210,7 @@ class Run(Lifetime):
         Returns
         -------
         Predictions
-            With probabilities and scores rounded to float16.
+            With probabilities rounded to float32, and scores to float16.
 
         Raises
         ------
@@ -287,11 +304,16 @@ class Run(Lifetime):
     # -- what a run leaves -------------------------------------------------------------------------
 
     def save_predictions(self, split: SplitName, predictions: Predictions) -> None:
-        """Write enough for every later comparison without the model; floats as float16."""
+        """Write enough for every later comparison without the model.
+
+        Probabilities are float32, for near 1 float16 cannot tell 99.9 % from 99.95 %.
+        """
         arrays = {field.name: getattr(predictions, field.name) for field in fields(predictions)}
         arrays = {name: value for name, value in arrays.items() if value is not None}
-        for name in {"probability", "score"} & set(arrays):
-            arrays[name] = np.clip(arrays[name], -65504, 65504).astype(np.float16)
+        if "probability" in arrays:
+            arrays["probability"] = arrays["probability"].astype(np.float32)
+        if "score" in arrays:
+            arrays["score"] = np.clip(arrays["score"], -65504, 65504).astype(np.float16)
         write_atomic(self._predictions_path(split), lambda path: _savez(path, arrays))
 
     def save_confusion(self, rows: Iterable[Sequence[Any]], picture: bytes) -> None:

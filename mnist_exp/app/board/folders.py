@@ -8,55 +8,22 @@ in place, are looked at in turns.
 import gc
 import math
 import os
-import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import lru_cache
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard, TypeVar, get_args
+from typing import Any
 
+from mnist_exp.app.board.entry import STATES, UNREADABLE, Entry, progress_of
 from mnist_exp.comparison import display_path, one_line
 from mnist_exp.errors import UserError
-from mnist_exp.runs import FILES, RECORD, Index, Record, Run, State, fingerprint, read_records
+from mnist_exp.runs import FILES, RECORD, Index, Run, Status, fingerprint, read_records
 
 MOST_RUNS = 50_000
 TURNS = 10  # looks in which every ended run's files are looked at once
-STAGES = ("load", "augment", "features", "fit", "predict")
 STATUS = "status.json"
 SWEEP, JOURNAL, RESULTS = "multirun.yaml", "study.journal", "optimization_results.yaml"
-UNREADABLE = "unreadable"
-STATES = (*get_args(State), UNREADABLE)
-
-
-Shared = TypeVar("Shared")
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """A run as the table has it."""
-
-    name: str  # its path below the board's folder
-    run: Run
-    sweep: str | None  # name of the folder that it is a job of
-    folder_time: int
-    key: bytes
-    state: str = UNREADABLE
-    problem: str = ""
-    started: float = 0.0  # seconds since 1970
-    ended: float | None = None
-    argv: tuple[str, ...] = ()
-    host: str = ""
-    split: str | None = None
-    accuracy: float | None = None
-    interval: tuple[float, float] | None = None
-    numbers: dict[str, float] = field(default_factory=dict)  # every metric, `test.macro_f1` ...
-    overrides: tuple[str, ...] = ()
-    choices: Mapping[str, str] = field(default_factory=dict)
-    config: Mapping[str, str] = field(default_factory=dict)  # section -> JSON
-    progress: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -88,7 +55,6 @@ class Folders:
         self._turn = 0
         self._looked = -math.inf
         self.lock = threading.RLock()  # for whoever reads many entries at once
-        self._values: dict[Any, Any] = {}
 
     def refresh(self, newer_than: float = 0.0) -> int:
         """Look again, unless somebody has since `newer_than` seconds ago; returns the version."""
@@ -201,7 +167,7 @@ class Folders:
             looked_at = fingerprint(str(entry.run.path), RECORD, FILES)
             away = [name for name in looked_at.links if self._leads_out(entry.run.path / name)]
             if entry.key:
-                _forget(entry)
+                entry.clear()
             entry.key = looked_at.key
             if away:
                 root = display_path(self.root)
@@ -211,56 +177,32 @@ class Folders:
                 prints.append(looked_at)
         records = read_records([entry.run for entry in safe], self._index, prints)
         for entry, record in zip(safe, records, strict=True):
-            self._fill(entry, record)
+            entry.fill(record)
+            if record.status is not None:
+                self._check_alive(entry, record.status)
 
     def _leads_out(self, path: Path) -> bool:
-        real = os.path.realpath(path)
-        return not real.startswith(self.real_root + os.sep)
+        return path.is_symlink() and not os.path.realpath(path).startswith(self.real_root + os.sep)
 
-    def _fill(self, entry: Entry, record: Record) -> None:
-        status = record.status
-        entry.overrides = self._same(tuple(record.overrides))
-        entry.choices = dict(self._same(tuple(record.choices.items())))
-        names = self._same(tuple(record.config))
-        entry.config = dict(zip(names, map(self._same, record.config.values()), strict=True))
-        entry.problem = one_line(record.problems[0]) if record.problems else ""
-        if status is None:
-            return
-        entry.started, entry.ended = _seconds(status.started) or 0.0, _seconds(status.ended)
-        entry.argv = self._same(tuple(map(str, _list(status.argv))))
-        entry.host = self._same(str(status.host))
-        if status.error:
-            entry.problem = one_line(str(status.error))
-        entry.numbers = dict(_numbers(record.metrics))
-        entry.split = next((s for s in ("test", "val") if f"{s}.accuracy" in entry.numbers), None)
-        if entry.split:
-            entry.accuracy = entry.numbers[f"{entry.split}.accuracy"]
-            entry.interval = _interval(record.intervals.get(f"{entry.split}.accuracy"))
-        self._check_alive(entry, status)
-
-    def _check_alive(self, entry: Entry, status: Any = None) -> bool:
+    def _check_alive(self, entry: Entry, status: Status | None = None) -> bool:
         """Whether the state, or what a running run says of itself, is another than before."""
         before = entry.state, entry.progress
         try:
-            status = entry.run.status if status is None else status
-            state = entry.run.current_state(status)
+            state = entry.run.current_state(status or entry.run.status)
             entry.state = state if state in STATES else UNREADABLE
-            unfinished = entry.state != "completed"
-            entry.progress = _progress(entry.run, self) if unfinished else {}
+            entry.progress = self._progress(entry.run) if entry.state != "completed" else {}
         except Exception as error:  # a folder from elsewhere can be broken in any way
             entry.state, entry.problem = UNREADABLE, one_line(str(error))
         return before != (entry.state, entry.progress)
 
-    def _same(self, value: Shared) -> Shared:
-        """An equal value that is in memory already: siblings share most of what they say."""
-        same: Shared = self._values.setdefault(value, value)
-        return same
-
-
-def _forget(entry: Entry) -> None:
-    blank = Entry(entry.name, entry.run, entry.sweep, entry.folder_time, entry.key)
-    for name in Entry.__dataclass_fields__:
-        setattr(entry, name, getattr(blank, name))
+    def _progress(self, run: Run) -> dict[str, Any]:
+        if self._leads_out(run.progress_path):
+            return {}
+        try:
+            content = run.progress
+        except (UserError, RecursionError):  # half of it, on a disk without atomic moves
+            return {}
+        return progress_of(content) if content else {}
 
 
 def _sweep(name: str, path: Path, files: set[str]) -> Sweep:
@@ -291,62 +233,3 @@ def _unique(name: str, names: set[str]) -> str:
         name += "'"
     names.add(name)
     return name
-
-
-def _progress(run: Run, folders: Folders) -> dict[str, Any]:
-    path = run.path / "progress.json"
-    if path.is_symlink() and folders.inside(path) is None:
-        return {}
-    try:
-        content = run.progress
-    except (UserError, RecursionError):  # half of it, on a disk without atomic moves
-        return {}
-    share, stage = content.get("share"), content.get("stage")
-    return {
-        "stage": one_line(str(stage))[:40] if isinstance(stage, str) else None,
-        "share": share if _is_number(share) and 0 <= share <= 1 else None,
-        "seconds": content["seconds"] if _is_number(content.get("seconds")) else None,
-        "val": dict(_numbers({"val": content.get("val")})),
-        "curve": [
-            (point["share"], point["accuracy"])
-            for point in _list(content.get("curve"))[:1000]
-            if isinstance(point, dict)
-            and _is_number(point.get("share"))
-            and _is_number(point.get("accuracy"))
-        ],
-    }
-
-
-def _list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else []
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return type(value) in (int, float) and abs(value) < sys.float_info.max
-
-
-def _numbers(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    for group, section in metrics.items():
-        if isinstance(section, dict):
-            for key, value in section.items():
-                if _is_number(value) and (name := _metric_name(group, key)):
-                    yield name, value
-
-
-@lru_cache(maxsize=4096)
-def _metric_name(group: str, key: str) -> str:
-    name = f"{group}.{key}"
-    return name if name.isprintable() else ""
-
-
-def _interval(content: Any) -> tuple[float, float] | None:
-    low, high = content or (None, None)
-    return (low, high) if _is_number(low) and _is_number(high) else None
-
-
-def _seconds(moment: Any) -> float | None:
-    try:
-        when = datetime.fromisoformat(str(moment))
-        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return None

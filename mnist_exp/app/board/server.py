@@ -4,21 +4,13 @@ What is served is what `Folders` has listed, looked up by name: no path that is 
 A run's own report comes from anywhere, so the browser gets it as of no origin and without network.
 """
 
+import argparse
 import asyncio
-import base64
-import hmac
 import json
-import logging
-import shlex
-import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
@@ -28,81 +20,48 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import (
-    HTMLResponse,
-    PlainTextResponse,
-    Response,
-    StreamingResponse,
-)
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mnist_exp.app.board import pages, table
-from mnist_exp.app.board.folders import STATES, Entry, Folders
+from mnist_exp.app.board import cells, pages
+from mnist_exp.app.board.commands import commands
+from mnist_exp.app.board.differences import study_name
+from mnist_exp.app.board.drawing import Drawing
+from mnist_exp.app.board.entry import STATES, Entry
+from mnist_exp.app.board.folders import Folders
+from mnist_exp.app.board.live import LOOK_SECONDS, Live
+from mnist_exp.app.board.responses import (
+    HEADERS,
+    MADE_POLICY,
+    STRANGE_POLICY,
+    BasicAuth,
+    RootPath,
+    no_content,
+    page,
+    quote_filter,
+    quote_path,
+    root_of,
+)
+from mnist_exp.app.board.table import Table
+from mnist_exp.app.board.view import ALL_COLUMNS, MOST_ROWS, SORTABLE, View
 from mnist_exp.comparison import display_path, printable
 from mnist_exp.errors import UserError
 
-log = logging.getLogger(__name__)
-
-LOOK_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 5.0
-SHARE_OF_CPU = 0.02  # that looking may take while nothing happens
-KEEP_ALIVE_SECONDS = 15.0
 MOST_LOG = 64 * 1024  # bytes of a log's end
 MOST_REPORT = 64 * 2**20
 MOST_COMPARED = 100
 SEARCH_SECONDS = 2.0  # between two drawings of a search's page, at least
 
-# Ours: scripts that are ours alone. A page made by the report's templates carries its own in it.
-PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; "
-    "img-src 'self' data:; frame-src 'self'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'self'"
-)
-MADE_POLICY = PAGE_POLICY.replace("script-src 'self'", "script-src 'self' 'unsafe-inline'")
-STRANGE_POLICY = (
-    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; "
-    "style-src 'unsafe-inline'; img-src data:"
-)
-HEADERS = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
-
-
-class BasicAuth:
-    """ASGI middleware: everything is behind one user and password."""
-
-    def __init__(self, app: ASGIApp, credentials: str) -> None:
-        self.app = app
-        self._expected = b"Basic " + base64.b64encode(credentials.encode())
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand on what carries them, in time that does not tell how much of them is right."""
-        if scope["type"] == "http":
-            given = dict(scope["headers"]).get(b"authorization", b"")
-            if not hmac.compare_digest(given, self._expected):
-                refusal = PlainTextResponse(
-                    "user and password, please", 401, {"WWW-Authenticate": 'Basic realm="board"'}
-                )
-                await refusal(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
-
 
 class Board:
     """The pages, and the one task that looks at the folders while somebody watches."""
 
-    def __init__(self, folders: Folders) -> None:
-        self.folders = folders
-        self.table = table.Table(folders)
-        self._watchers: set[asyncio.Event] = set()
-        self._task: asyncio.Task[None] | None = None
-        self._pool: ProcessPoolExecutor | None = None
-        self._searches: dict[str, tuple[tuple[int, int], str]] = {}
-        self._drawing = asyncio.Lock()
-        self._ending = asyncio.Event()
+    def __init__(self, folders: Folders, storage: str | None) -> None:
+        self.folders, self.storage = folders, storage
+        self.table = Table(folders)
+        self.live, self.drawing = Live(folders), Drawing()
+        self._drawn: tuple[str, object, str] = ("", None, "")
+        self._one_at_a_time = asyncio.Lock()
         self._templates = Environment(
             loader=ChoiceLoader(
                 [PackageLoader("mnist_exp.app.board"), PackageLoader("mnist_exp.report")]
@@ -112,8 +71,8 @@ class Board:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters["brief"] = table.brief
-        self._templates.globals |= {"cell": table.cell, "path": _path}
+        self._templates.filters["brief"] = cells.brief
+        self._templates.globals |= {"cell": cells.cell, "path": quote_path}
 
     # -- pages -----------------------------------------------------------------------------------
 
@@ -126,11 +85,11 @@ class Board:
         return await self._table_page(request, "rows.html")
 
     async def _table_page(self, request: Request, template: str) -> Response:
-        view = table.View.parse(request.query_params)
+        view = View.parse(request.query_params)
         html = await run_in_threadpool(self._table_html, request, template, view)
-        return _page(html)
+        return page(html)
 
-    def _table_html(self, request: Request, template: str, view: table.View) -> str:
+    def _table_html(self, request: Request, template: str, view: View) -> str:
         self.folders.refresh(newer_than=LOOK_SECONDS)
         groups, n_passed = self.table.groups(view)
         return self._render(
@@ -141,17 +100,17 @@ class Board:
             n_passed=n_passed,
             n_runs=len(self.folders.entries),
             counts=self.table.counts(),
-            all_columns=table.ALL_COLUMNS,
-            sortable=table.SORTABLE,
+            all_columns=ALL_COLUMNS,
+            sortable=SORTABLE,
             states=STATES,
             folder=display_path(self.folders.root),
             unlisted=self.folders.unlisted,
-            most=table.MOST_ROWS,
+            most=MOST_ROWS,
         )
 
     async def api(self, request: Request) -> Response:
         """What the page shows as JSON, of every run that passes the filter."""
-        view = table.View.parse(request.query_params)
+        view = View.parse(request.query_params)
 
         def read() -> bytes:
             self.folders.refresh(newer_than=LOOK_SECONDS)
@@ -166,7 +125,7 @@ class Board:
         await run_in_threadpool(self.folders.refresh, LOOK_SECONDS)
         entry = self._entry(request)
         html = await run_in_threadpool(self._run_html, request, entry)
-        return _page(html)
+        return page(html)
 
     def _run_html(self, request: Request, entry: Entry) -> str:
         template = "run-part.html" if "part" in request.query_params else "run.html"
@@ -177,7 +136,7 @@ class Board:
             request,
             row=row,
             entry=entry,
-            columns=table.ALL_COLUMNS,
+            columns=ALL_COLUMNS,
             commands=commands(entry),
             log=self._log_end(entry),
             has_report=self.folders.inside(entry.run.report_path) is not None,
@@ -225,7 +184,7 @@ class Board:
             await run_in_threadpool(self._check_links, entry)
         split = "test" if all(entry.split == "test" for entry in chosen) else "val"
         paths = [str(entry.run.path) for entry in chosen]
-        return _page(await self._made(pages.comparison_page, paths, split), MADE_POLICY)
+        return page(await self.drawing(pages.comparison_page, paths, split), MADE_POLICY)
 
     def _check_links(self, entry: Entry) -> None:
         for path in entry.run.path.iterdir():
@@ -240,93 +199,45 @@ class Board:
         if sweep is None:
             raise HTTPException(404, "there is no such search")
         journal = self.folders.inside(sweep.journal) if sweep.journal else None
-        if journal is None:
-            if sweep.has_report:
-                return await self.report(request)
-            raise UserError(
-                f"{name}: its study lies elsewhere (search.storage=...), so its page is written "
-                "when the search ends; its trials are in the table"
-            )
-        html = await self._search_html(name, journal)
-        live = f'<script src="{_root(request)}/static/search.js"></script></body>'
-        back = f'<main><p><a href="{_root(request)}/{quote_filter(name)}">Its trials</a></p>'
-        return _page(html.replace("</body>", live, 1).replace("<main>", back, 1), MADE_POLICY)
-
-    async def _search_html(self, name: str, journal: Path) -> str:
-        async with self._drawing:
+        if journal:
             status = journal.stat()
-            stamp = status.st_size, status.st_mtime_ns
-            drawn = self._searches.get(name)
-            if drawn is None or drawn[0] != stamp:
-                html = await self._made(pages.search_page, str(journal))
-                self._searches = {name: (stamp, html)}
-                return html
-            return drawn[1]
+            stamp: object = (status.st_size, status.st_mtime_ns)
+            html = await self._search_html(name, stamp, pages.search_page, str(journal))
+        elif self.storage:
+            trials = [e for e in self.folders.entries.values() if e.sweep == name]
+            stamp = [(trial.name, trial.state) for trial in trials]
+            folder = sweep.path.resolve().relative_to(Path(self.folders.real_root).parent)
+            study = next(map(study_name, trials), None)
+            make = pages.stored_search_page
+            html = await self._search_html(
+                name, stamp, make, self.storage, study, folder.as_posix()
+            )
+        elif sweep.has_report:
+            return await self.report(request)
+        else:
+            raise UserError(
+                f"{name}: its study lies elsewhere (search.storage=...): start the board with "
+                "--storage ADDRESS to see this page live, or wait for the end of the search; "
+                "its trials are in the table"
+            )
+        live = f'<script src="{root_of(request)}/static/search.js"></script></body>'
+        back = f'<main><p><a href="{root_of(request)}/{quote_filter(name)}">Its trials</a></p>'
+        return page(html.replace("</body>", live, 1).replace("<main>", back, 1), MADE_POLICY)
 
-    async def _made(self, make: Callable[..., str], *arguments: object) -> str:
-        if self._pool is None:
-            # Ctrl-C is for this process, which then lets the other one end.
-            ignore = (signal.SIGINT, signal.SIG_IGN)
-            self._pool = ProcessPoolExecutor(1, get_context("spawn"), signal.signal, ignore)
-        made: asyncio.Future[str] = asyncio.wrap_future(self._pool.submit(make, *arguments))
-        ending: asyncio.Future[Any] = asyncio.create_task(self._ending.wait())
-        either: set[asyncio.Future[Any]] = {made, ending}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        ending.cancel()
-        if not made.done():
-            raise UserError("the board ends")
-        try:
-            return made.result()
-        except BrokenProcessPool as error:
-            self._pool = None
-            raise UserError("the process that makes such pages was killed; try again") from error
-
-    # -- events ----------------------------------------------------------------------------------
+    async def _search_html(
+        self, name: str, stamp: object, make: Callable[..., str], *arguments: object
+    ) -> str:
+        """The page of a search, drawn again only if its stamp is another."""
+        async with self._one_at_a_time:
+            if self._drawn[:2] != (name, stamp):
+                self._drawn = name, stamp, await self.drawing(make, *arguments)
+            return self._drawn[2]
 
     async def events(self, request: Request) -> Response:
         """The version of what there is, at once and after every change."""
         headers = HEADERS | {"X-Accel-Buffering": "no"}
-        return StreamingResponse(self._changes(), headers=headers, media_type="text/event-stream")
-
-    async def _changes(self) -> AsyncIterator[str]:
-        news = asyncio.Event()
-        self._watchers.add(news)
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._look())
-        try:
-            yield f"data: {self.folders.version}\n\n"
-            while not self._ending.is_set():
-                try:
-                    await asyncio.wait_for(news.wait(), KEEP_ALIVE_SECONDS)
-                except TimeoutError:
-                    yield ": still here\n\n"
-                    continue
-                news.clear()
-                yield f"data: {self.folders.version}\n\n"
-        finally:
-            self._watchers.discard(news)
-
-    async def _look(self) -> None:
-        """Look at the folders as long as anybody watches; less often if it takes long for nothing.
-
-        A look that reads what is new takes longer than those that find nothing, and says nothing
-        of what these will take.
-        """
-        announced = self.folders.version
-        while self._watchers:
-            pause = LOOK_SECONDS
-            try:
-                version = await run_in_threadpool(self.folders.refresh, LOOK_SECONDS / 2)
-                if version == announced:
-                    long = self.folders.cost / SHARE_OF_CPU / 2
-                    pause = min(max(LOOK_SECONDS, long), LONGEST_PAUSE_SECONDS)
-                else:
-                    announced = version
-                    for news in self._watchers:
-                        news.set()
-            except Exception:  # whatever was wrong with a folder, the others are looked at again
-                log.exception("the board could not look at %s", self.folders.root)
-            await asyncio.sleep(pause)
+        changes = self.live.changes()
+        return StreamingResponse(changes, headers=headers, media_type="text/event-stream")
 
     # -- parts -----------------------------------------------------------------------------------
 
@@ -337,7 +248,7 @@ class Board:
         return entry
 
     def _render(self, template: str, request: Request, **content: Any) -> str:
-        return self._templates.get_template(template).render(root=_root(request), **content)
+        return self._templates.get_template(template).render(root=root_of(request), **content)
 
     async def static(self, request: Request) -> Response:
         """The page's style and scripts."""
@@ -353,74 +264,30 @@ class Board:
         """A mistake as a page of its own."""
         status = error.status_code if isinstance(error, HTTPException) else 422
         message = error.detail if isinstance(error, HTTPException) else str(error)
-        html = self._render("mistake.html", request, message=message)
-        return HTMLResponse(html, status, HEADERS | {"Content-Security-Policy": PAGE_POLICY})
+        return page(self._render("mistake.html", request, message=message), status=status)
 
     def close(self) -> None:
-        """End what draws pages, and the answers that would go on forever."""
-        self._ending.set()
-        for news in self._watchers:
-            news.set()
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def commands(entry: Entry) -> dict[str, str]:
-    """What to type to make this run, to repeat it, and to draw with its model."""
-    where = shlex.quote(display_path(entry.run.path))
-    python = "python -m mnist_exp."
-    made, words = list(entry.argv), [w for w in entry.overrides if not w.startswith("search=")]
-    found = {}
-    if made and Path(made[0]).name == "train.py":
-        found["The command that made it"] = shlex.join(
-            ["python", "-m", "mnist_exp.train", *made[1:]]
-        )
-    elif made and made[0] == "-c":
-        pass  # a worker of a search or a grid: its command line says nothing
-    elif made:
-        found["The command that made it"] = shlex.join(made)
-    found["The command that repeats it"] = f"{python}train {shlex.join(words)}".rstrip()
-    if entry.state == "completed":
-        found["Repeat it and check that everything is the same"] = f"{python}verify {where}"
-        if entry.run.has_model:
-            found["Draw with this model"] = f"{python}demo --run {where}"
-    return found
-
-
-async def no_content(request: Request) -> Response:
-    """Nothing, for what browsers ask for unasked."""
-    return Response(status_code=204, headers=HEADERS)
-
-
-def quote_filter(name: str) -> str:
-    """The address of the runs of one sweep."""
-    return "?" + urlencode({"filter": f"sweep={name}"})
-
-
-def _path(name: str) -> str:
-    return quote(name, safe="/")
-
-
-def _root(request: Request) -> str:
-    return str(request.scope.get("root_path", "")).rstrip("/")
-
-
-def _page(html: str, policy: str = PAGE_POLICY) -> Response:
-    # A folder from elsewhere may hold half a character in its name.
-    content = html.encode("utf-8", "replace")
-    return HTMLResponse(content, headers=HEADERS | {"Content-Security-Policy": policy})
+        """End what goes on forever."""
+        self.live.close()
+        self.drawing.close()
 
 
 def make_app(
-    folders: Folders, auth: str | None = None, hosts: list[str] | None = None
+    folders: Folders,
+    auth: str | None = None,
+    hosts: list[str] | None = None,
+    storage: str | None = None,
+    root_path: str = "",
 ) -> Starlette:
     """The application; `hosts` are the only names by which it may be asked, if given.
 
     Without this, a page from elsewhere could ask a board on the loopback interface by a name of
     its own that it lets point there.
     """
-    board = Board(folders)
+    board = Board(folders, storage)
     middleware = [Middleware(GZipMiddleware, minimum_size=2_000)]
+    if root_path:
+        middleware.insert(0, Middleware(RootPath, path=root_path))
     if hosts:
         middleware.insert(0, Middleware(TrustedHostMiddleware, allowed_hosts=hosts))
     if auth:
@@ -446,21 +313,20 @@ def make_app(
     return app
 
 
-def serve(
-    folders: Folders, host: str, port: int, auth: str | None, root_path: str, began: float
-) -> None:
+def serve(folders: Folders, arguments: argparse.Namespace, began: float) -> None:
     """Serve until Ctrl-C."""
     import sys
 
     import uvicorn
 
+    host, auth, root_path = arguments.host, arguments.auth, arguments.root_path.rstrip("/")
     loopback = ["127.0.0.1", "localhost", "[::1]"]
-    app = make_app(folders, auth, None if auth or root_path else loopback)
+    hosts = None if auth or arguments.root_path else loopback
+    app = make_app(folders, auth, hosts, arguments.storage, root_path)
     config = uvicorn.Config(
         app,
         host=host,
-        port=port,
-        root_path=root_path,
+        port=arguments.port,
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=1,
@@ -468,7 +334,7 @@ def serve(
     seconds = time.perf_counter() - began
     where = f"[{host}]" if ":" in host else host
     print(
-        f"http://{where}:{port}{root_path} after {seconds:.1f} s; Ctrl-C ends it",
+        f"http://{where}:{arguments.port}{root_path} after {seconds:.1f} s; Ctrl-C ends it",
         file=sys.stderr,
         flush=True,
     )

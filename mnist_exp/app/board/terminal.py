@@ -7,8 +7,10 @@ from rich.live import Live
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from mnist_exp.app.board.cells import cell
 from mnist_exp.app.board.folders import Folders
-from mnist_exp.app.board.table import COLUMNS, SORTABLE, Table, View, cell
+from mnist_exp.app.board.table import Table
+from mnist_exp.app.board.view import COLUMNS, SORTABLE, View
 from mnist_exp.comparison import display_path, printable
 from mnist_exp.errors import UserError
 
@@ -51,7 +53,8 @@ def _draw(table: Table, view: View, width: int, height: int | None) -> Renderabl
     rows = table.rows(view)
     shown = rows if height is None else rows[:height]
     drawn = RichTable(box=None, header_style="bold", pad_edge=False)
-    drawn.add_column("run", overflow="fold")
+    longest = max((len(row["run"]) for row in shown), default=0)
+    drawn.add_column("run", overflow="fold", min_width=min(longest, width // 3))
     for key in columns:
         right = key in ("seconds", "bytes")
         drawn.add_column(
@@ -67,11 +70,13 @@ def _draw(table: Table, view: View, width: int, height: int | None) -> Renderabl
             cells[2] = Text(" ".join(filter(None, (cells[2].plain, row["message"]))))
         drawn.add_row(Text(printable(row["run"])), *cells)
     counts = ", ".join(f"{count:,} {state}" for state, count in table.counts().items())
-    foot = f"{len(rows):,} runs in {display_path(table.folders.root)}: {counts or 'none'}"
+    summary = f"{len(rows):,} runs in {display_path(table.folders.root)}: {counts or 'none'}"
     if len(rows) > len(shown):
-        foot += f"; the first {len(shown)} are shown"
+        summary += f"; the first {len(shown)} are shown"
     notes = [Text(note, "yellow") for note in table.folders.unlisted]
-    return Group(drawn, Text(printable(foot), "dim"), *notes)
+    lines = [Text(printable(summary), "dim"), *notes]
+    # Rows that take several lines may fill the screen, where the last ones are not seen.
+    return Group(drawn, *lines) if height is None else Group(*lines, drawn)
 
 
 def _state(row: dict[str, object]) -> str:
