@@ -15,7 +15,7 @@ Values = NDArray[np.float32]
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # EPS would start Ghostscript
 MAX_PIXELS = 64_000_000  # that are decoded; a small file can unpack to gigabytes
 WORKING_SIDE = 400  # px; a larger picture says no more about a digit and takes 100 times as long
-LUMINANCE = np.float32([0.299, 0.587, 0.114])  # as Pillow weighs red, green and blue
+LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # as Pillow weighs red, green and blue
 DEPTHS = 1, 255, 1023, 4095, 16383, 65535  # the lightest value of floats, and of 8 to 16 bits
 
 
@@ -90,7 +90,7 @@ def read_image(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
     (2000, 1500)
     >>> read_image(io.BytesIO(b"hello"), "note.txt")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    mnist_exp.errors.UserError: note.txt: not a readable picture (none of PNG, JPEG, ...)
+    mnist_exp.errors.UserError: note.txt: not a readable picture (...): save it as JPEG or PNG
     """
     path = name or str(file)
     try:
@@ -104,7 +104,9 @@ def read_image(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
             picture.load()
             return picture
     except (OSError, SyntaxError, ValueError, IndexError) as error:
-        raise UserError(f"{path}: not a readable picture ({error})") from error
+        raise UserError(
+            f"{path}: not a readable picture ({error}): save it as JPEG or PNG"
+        ) from error
 
 
 def colour_values(image: Image.Image) -> Values:

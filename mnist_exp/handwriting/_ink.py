@@ -9,7 +9,7 @@ import scipy  # its parts are imported when they are first used
 from numpy.typing import NDArray
 from PIL import Image
 
-from mnist_exp.handwriting._files import LUMINANCE, Values, border, colour_values
+from mnist_exp.handwriting._files import LUMINANCE, Values, colour_values
 from mnist_exp.handwriting._paper import SMALL, Mask, canvas_of, difference, surface
 from mnist_exp.handwriting._parts import writing
 
@@ -120,25 +120,24 @@ def find_ink(image: Image.Image) -> Page:
     colours = colour_values(image)
     if canvas := canvas_of(colours):
         box, ground = canvas
-        ink = difference(colours[box], ground)
-        return _page(ink / 255, 0)
-    grey = colours @ LUMINANCE
+        return _page(np.asarray(difference(colours[box], ground) / 255, np.float32), 0)
+    grey = np.asarray(colours @ LUMINANCE)
     if max(grey.shape) <= SMALL or _is_cut_out(grey):
-        return _page(*_on_one_ground(grey))
+        return _on_one_ground(grey)
     page = max((_on_paper(grey, sign) for sign in (1, -1)), key=itemgetter(0))[1]
     # A yellow marker is as light as paper, but not in blue light.
     return page if page.ink.any() else _on_paper(colours.min(2), 1)[1]
 
 
-def _inked_and_ground(grey: Values) -> tuple[Mask, Mask]:
-    """The rarer half of the lightness, and the other."""
+def _rarer(grey: Values) -> tuple[Mask, int]:
+    """The rarer half of the lightness, and its sign: 1 where it is the lighter one."""
     is_light = grey > np.percentile(grey, (2, 98)).mean()
-    return (~is_light, is_light) if is_light.mean() > 0.5 else (is_light, ~is_light)
+    return (~is_light, -1) if is_light.mean() > 0.5 else (is_light, 1)
 
 
 def _is_cut_out(grey: Values) -> bool:
     """Whether all ink is one stroke from side to side of the picture, on one ground."""
-    inked, ground = _inked_and_ground(grey)
+    inked, _ = _rarer(grey)
     labels, count = scipy.ndimage.label(inked, np.ones((3, 3)))
     if not count or np.ptp(np.percentile(grey, (2, 98))) < 3 * MIN_CONTRAST:
         return False
@@ -148,13 +147,11 @@ def _is_cut_out(grey: Values) -> bool:
     return bool(is_across and stroke.sum() > ALL * inked.sum() and _slenderness(stroke) > SLENDER)
 
 
-def _on_one_ground(grey: Values) -> tuple[Values, float]:
-    """How far pixels are from the ground towards the ink, and the noise."""
-    inked, ground = _inked_and_ground(grey)
-    level = np.median(grey[ground])
-    ink = (grey - level) / 255
-    texture = np.abs(ink[np.abs(ink) < NOISE])
-    return ink * np.sign(grey[inked].mean() - level), 6 * float(np.median(texture))
+def _on_one_ground(grey: Values) -> Page:
+    """Find ink on a ground that is the same everywhere."""
+    inked, sign = _rarer(grey)
+    ink = np.asarray(sign * (grey - np.median(grey[~inked])) / 255, np.float32)
+    return _page(ink, 6 * float(np.median(np.abs(ink[np.abs(ink) < NOISE]))))
 
 
 def _on_paper(grey: Values, sign: int) -> tuple[float, Page]:
@@ -162,7 +159,7 @@ def _on_paper(grey: Values, sign: int) -> tuple[float, Page]:
     light = grey if sign > 0 else 255 - grey
     paper = surface(light, beyond=sign < 0)
     # The share of the local light, since in shadow the same ink makes less of a difference.
-    ink = (paper - light) / np.maximum(paper, 32)
+    ink = np.asarray((paper - light) / np.maximum(paper, 32), np.float32)
     blank = ink[ink < BLANK]
     ink -= np.median(blank)
     # 4 standard deviations of Gaussian noise.
@@ -177,7 +174,9 @@ def _on_paper(grey: Values, sign: int) -> tuple[float, Page]:
     return 0.0 if is_paper else float(ratio * _slenderness(inked)), page
 
 
-def _page(share: Values, noise: float, light: Values | None = None, paper: Values | None = None) -> Page:
+def _page(
+    share: Values, noise: float, light: Values | None = None, paper: Values | None = None
+) -> Page:
     """Bring ink, given as shares of the light, to full strength, and drop what is not writing."""
     nothing = Page(np.zeros(share.shape, np.uint8))
     # The ripples that JPEG leaves around strokes (measured: 6 % is best).
@@ -199,7 +198,7 @@ def _obstacle(inked: Mask, is_photo: bool) -> str | None:
     top, bottom, left, right = (
         bool(edge.any()) for edge in (inked[0], inked[-1], inked[:, 0], inked[:, -1])
     )
-    if is_photo and (top and bottom or left and right):
+    if is_photo and ((top and bottom) or (left and right)):
         return LINES
     return EDGE if top or bottom or left or right else None
 

@@ -10,7 +10,7 @@ Mask = NDArray[np.bool_]
 
 WIDEST = 1 / 3  # of the picture's side: what is narrower is no surface that one writes on
 SMALL = 64  # px a side: up to that size a picture has one ground
-FLAT = 0.2  # share of equal neighbouring pixels from which on a picture is no photo
+FEW, MANY = 0.2, 0.6  # share of equal neighbours from which on a small, a large picture is drawn
 PANE = 0.08  # of a picture's area: the least that a window's canvas takes
 GROUND = 0.3  # of a picture's area: the least that its one ground takes
 NEARLY = 10  # levels of 255
@@ -24,8 +24,9 @@ def canvas_of(colours: Values) -> tuple[tuple[slice, slice], Values] | None:
     Where several lie in one another (the desktop, the window) it is the innermost, then the
     largest. Without one, a colour that the most part of the picture has is its ground.
     """
-    code = (colours @ np.float32([1, 256, 65536])).astype(np.int64)
-    if (code[:, 1:] == code[:, :-1]).mean() < (FLAT if max(code.shape) <= SMALL else 0.6):
+    code = (colours @ np.array([1, 256, 65536])).astype(np.int64)
+    equal = np.count_nonzero(code[:, 1:] == code[:, :-1])
+    if equal < (FEW if max(code.shape) <= SMALL else MANY) * code.size:
         return None
     values, counts = np.unique(code, return_counts=True)
     panes: list[tuple[int, tuple[slice, slice], int]] = []
@@ -56,9 +57,7 @@ def _is_pane(area: Mask) -> bool:
 
 
 def _within(inner: tuple[slice, slice], outer: tuple[slice, slice]) -> bool:
-    return all(
-        a.start >= b.start and a.stop <= b.stop for a, b in zip(inner, outer, strict=True)
-    )
+    return all(a.start >= b.start and a.stop <= b.stop for a, b in zip(inner, outer, strict=True))
 
 
 def difference(colours: Values, ground: Values) -> Values:

@@ -7,8 +7,10 @@ from numpy.typing import NDArray
 from mnist_exp.handwriting._files import Values, border
 from mnist_exp.handwriting._paper import Mask
 
-NEAR = 0.04  # of the picture's side
-LOCAL = 0.35  # of the darkest ink near it: what is lighter is shade, or a rule that a stroke crosses
+NEAR = 0.05  # of the picture's side
+LOCAL = (
+    0.35  # of the darkest ink near it: what is lighter is shade, or a rule that a stroke crosses
+)
 CONTACT = 0.4  # of a part's length: so much of the picture's border belongs to no stroke
 SIDES = 0.7  # of the pixels around a stroke differ from it; along an edge it is half of them
 SPECK = 0.02  # of the largest part
@@ -38,7 +40,7 @@ def writing(ink: Values, light: Values | None = None, paper: Values | None = Non
     contact = np.bincount(border(labels), minlength=count + 1)
     is_stroke = contact <= CONTACT * np.array([0] + [max(_lengths(box)) for box in boxes])
     if light is not None and paper is not None:
-        is_stroke &= _contrast_around(labels, light, paper) > SIDES
+        is_stroke &= _contrast_around(labels, light, paper, reach) > SIDES
     is_stroke[0] = False
     # A digit that was cut out touches the border everywhere.
     if not is_stroke.any() or (light is None and sums[is_stroke].sum() < 0.1 * sums[1:].sum()):
@@ -54,16 +56,24 @@ def _lengths(box: Box) -> tuple[int, int]:
     return box[0].stop - box[0].start, box[1].stop - box[1].start
 
 
-def _contrast_around(labels: Labels, light: Values, paper: Values) -> NDArray[np.float64]:
-    """The share of the pixels around each part that differ from it as paper does from ink."""
+def _contrast_around(
+    labels: Labels, light: Values, paper: Values, reach: int
+) -> NDArray[np.float64]:
+    """The share of the pixels around each part that differ from it as paper does from ink.
+
+    Not from its faint rim alone: a spot of light fades too slowly for that.
+    """
     inked, count = labels > 0, int(labels.max()) + 1
-    ink_light = scipy.ndimage.minimum_filter(np.where(inked, light, np.inf), 7)
-    contrast = scipy.ndimage.maximum_filter(np.where(inked, paper - light, 0), 7)
+    ink_light = scipy.ndimage.minimum_filter(np.where(inked, light, np.inf), reach)
+    contrast = np.where(inked, paper - light, 0)
+    peaks = np.zeros(count)
+    np.maximum.at(peaks, labels[inked], contrast[inked])
     nearest = scipy.ndimage.maximum_filter(labels, 5)
     ring = (nearest > 0) & ~inked
-    differs = light[ring] - ink_light[ring] > 0.5 * contrast[ring]
-    around = np.bincount(nearest[ring], minlength=count)
-    return np.bincount(nearest[ring], differs, count) / np.maximum(around, 1)
+    parts = nearest[ring]
+    local = scipy.ndimage.maximum_filter(contrast, reach)[ring]
+    differs = light[ring] - ink_light[ring] > 0.5 * np.maximum(local, 0.5 * peaks[parts])
+    return np.bincount(parts, differs, count) / np.maximum(np.bincount(parts, minlength=count), 1)
 
 
 def _frames(labels: Labels, boxes: list[Box], parts: NDArray[np.intp]) -> list[int]:
