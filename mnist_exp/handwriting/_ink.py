@@ -1,7 +1,6 @@
 """From a picture to the ink on it: what is not writing goes before anything is measured."""
 
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,12 @@ from PIL import Image
 
 from mnist_exp.handwriting._files import LUMINANCE, Values, colour_values
 from mnist_exp.handwriting._paper import SMALL, Mask, canvas_of, difference, surface
-from mnist_exp.handwriting._parts import writing
+from mnist_exp.handwriting._parts import SLENDER, slenderness, writing
 
 Ink = NDArray[np.uint8]
 
 MIN_CONTRAST = 24  # of 255: paper texture and JPEG noise stay below, the faintest pencil above
 ALL = 0.995  # of the ink
-SLENDER = 2.5  # times as long as wide is a stroke at least that runs through a whole picture
 NOISE = 0.1  # the most that a pixel of one ground differs from it
 ALIKE, PAPER = 12, 0.2  # levels of 255; share of the picture that is as light as light ink
 BLANK = 0.25  # share of the light that paper's texture may swallow
@@ -124,9 +122,15 @@ def find_ink(image: Image.Image) -> Page:
     grey = np.asarray(colours @ LUMINANCE)
     if max(grey.shape) <= SMALL or _is_cut_out(grey):
         return _on_one_ground(grey)
-    page = max((_on_paper(grey, sign) for sign in (1, -1)), key=itemgetter(0))[1]
+    (weight, dark), (light_weight, light) = (_on_paper(grey, sign) for sign in (1, -1))
+    page = light if light_weight > weight * (1 + _is_inside(dark.ink, light.ink)) else dark
     # A yellow marker is as light as paper, but not in blue light.
     return page if page.ink.any() else _on_paper(colours.min(2), 1)[1]
+
+
+def _is_inside(ink: Ink, sheet: Ink) -> bool:
+    """Whether all ink lies in holes of other ink, as on a small sheet on a table."""
+    return bool(ink.any()) and not (ink > 0)[~scipy.ndimage.binary_fill_holes(sheet > 0)].any()
 
 
 def _rarer(grey: Values) -> tuple[Mask, int]:
@@ -144,7 +148,7 @@ def _is_cut_out(grey: Values) -> bool:
     stroke = labels == np.bincount(labels[inked]).argmax()
     sides = [edge.any() for edge in (stroke[0], stroke[-1], stroke[:, 0], stroke[:, -1])]
     is_across = all(sides[:2]) or all(sides[2:])
-    return bool(is_across and stroke.sum() > ALL * inked.sum() and _slenderness(stroke) > SLENDER)
+    return bool(is_across and stroke.sum() > ALL * inked.sum() and slenderness(stroke) > SLENDER)
 
 
 def _on_one_ground(grey: Values) -> Page:
@@ -171,7 +175,7 @@ def _on_paper(grey: Values, sign: int) -> tuple[float, Page]:
     ratio = np.abs(np.log((ground + 10) / (grey[inked] + 10))).mean()
     # As light as the paper is what lies between strokes, or between a stroke and a line.
     is_paper = sign < 0 and (np.abs(grey - np.median(grey[inked])) < ALIKE).mean() > PAPER
-    return 0.0 if is_paper else float(ratio * _slenderness(inked)), page
+    return 0.0 if is_paper else float(ratio * slenderness(inked)), page
 
 
 def _page(
@@ -201,10 +205,3 @@ def _obstacle(inked: Mask, is_photo: bool) -> str | None:
     if is_photo and ((top and bottom) or (left and right)):
         return LINES
     return EDGE if top or bottom or left or right else None
-
-
-def _slenderness(inked: Mask) -> float:
-    """How many times longer than wide strokes are, all together."""
-    inside = scipy.ndimage.distance_transform_edt(inked)
-    # Across a stroke the distance to its edge is on average a quarter of the width.
-    return float(inked.sum() / (4 * inside[inked].mean()) ** 2)

@@ -10,9 +10,9 @@ Mask = NDArray[np.bool_]
 
 WIDEST = 1 / 3  # of the picture's side: what is narrower is no surface that one writes on
 SMALL = 64  # px a side: up to that size a picture has one ground
-FEW, MANY = 0.2, 0.6  # share of equal neighbours from which on a small, a large picture is drawn
+FEW, MANY = 0.2, 0.8  # share of equal neighbours from which on a small, a large picture is drawn
 PANE = 0.08  # of a picture's area: the least that a window's canvas takes
-GROUND = 0.3  # of a picture's area: the least that its one ground takes
+GROUND = 0.3, 0.6  # of the area: the least that the ground takes, and in a large picture
 NEARLY = 10  # levels of 255
 LINEAR = 0.9  # correlation of lightness and colour along strokes that are drawn in one colour
 
@@ -42,7 +42,9 @@ def canvas_of(colours: Values) -> tuple[tuple[slice, slice], Values] | None:
     y, x = np.argwhere(code == value)[0]
     away = np.abs(colours[box] - colours[y, x]).max(2)
     # A photo has as many pixels of nearly that colour; a canvas none but at the rims of strokes.
-    is_canvas = (away == 0).mean() > GROUND and (away < NEARLY).sum() < 1.2 * (away == 0).sum()
+    is_canvas = (away == 0).mean() > GROUND[not innermost and max(code.shape) > SMALL] and (
+        away < NEARLY
+    ).sum() < 1.2 * (away == 0).sum()
     return (box, colours[y, x]) if is_canvas else None
 
 
@@ -71,6 +73,8 @@ def difference(colours: Values, ground: Values) -> Values:
     inked = colour > 0.2 * colour.max()
     if not inked.any() or grey.max() > 0.9 * colour.max():
         return np.asarray(grey)
+    if min(grey[inked].std(), colour[inked].std()) < 1:
+        return np.asarray(colour)
     is_linear = np.corrcoef(np.stack([grey[inked], colour[inked]]))[0, 1] > LINEAR
     return np.asarray(colour if is_linear else np.minimum(colour, 0.45 * colour.max()))
 

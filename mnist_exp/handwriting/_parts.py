@@ -14,6 +14,11 @@ LOCAL = (
 CONTACT = 0.4  # of a part's length: so much of the picture's border belongs to no stroke
 SIDES = 0.7  # of the pixels around a stroke differ from it; along an edge it is half of them
 SPECK = 0.02  # of the largest part
+FAINT = 24  # levels of 255: the texture of a dark surface stays below
+SLENDER = 2.5  # times as long as wide is a stroke at least, and no table
+TINY = 0.04  # of the picture's side: all ink is larger together, even that of a small digit
+RULE = 0.12, 0.9  # of the picture's sides: how thick at most and how long at least a rule is
+NET = 50  # times as long as wide are no strokes of a digit
 ENCLOSED = 0.3  # of a frame's height: the least that a digit in it is high
 AROUND = 0.8  # of all directions in which a frame is seen from within
 DIRECTIONS = 36
@@ -38,22 +43,48 @@ def writing(ink: Values, light: Values | None = None, paper: Values | None = Non
     boxes = scipy.ndimage.find_objects(labels)
     sums = np.bincount(labels.ravel(), ink.ravel(), count + 1)
     contact = np.bincount(border(labels), minlength=count + 1)
-    is_stroke = contact <= CONTACT * np.array([0] + [max(_lengths(box)) for box in boxes])
+    spans = np.array([0] + [max(_lengths(box)) for box in boxes])
+    is_apart = contact <= CONTACT * spans
+    is_stroke = np.ones(count + 1, bool)
     if light is not None and paper is not None:
         is_stroke &= _contrast_around(labels, light, paper, reach) > SIDES
+        is_stroke &= np.bincount(labels[paper - light > FAINT], minlength=count + 1) > 0
+        is_stroke[1:] &= [not _is_rule(labels, i, box) for i, box in enumerate(boxes, 1)]
     is_stroke[0] = False
+    touching, is_stroke = is_stroke & ~is_apart, is_stroke & is_apart
     # A digit that was cut out touches the border everywhere.
-    if not is_stroke.any() or (light is None and sums[is_stroke].sum() < 0.1 * sums[1:].sum()):
-        is_stroke[1:] = True
+    if sums[is_stroke].sum() < 0.1 * sums[1:].sum() and (
+        light is None or (not is_stroke.any() and slenderness(touching[labels]) > SLENDER)
+    ):
+        is_stroke |= touching
     wanted = is_stroke & (sums > SPECK * sums[is_stroke].max(initial=0))
     strong = ink > 0.5 * ink[wanted[labels]].max(initial=0)
     wanted &= np.bincount(labels[strong], minlength=count + 1) > 0
+    if light is not None and spans[wanted].max(initial=0) < TINY * max(ink.shape):
+        return np.zeros(ink.shape, bool)
     wanted[_frames(labels, boxes, np.flatnonzero(wanted))] = False
     return np.asarray(scipy.ndimage.maximum_filter(wanted[labels], 3))
 
 
+def slenderness(inked: Mask) -> float:
+    """How many times longer than wide strokes are, all together."""
+    if not inked.any():
+        return 0.0
+    inside = scipy.ndimage.distance_transform_edt(inked)
+    # Across a stroke the distance to its edge is on average a quarter of the width.
+    return float(inked.sum() / (4 * inside[inked].mean()) ** 2)
+
+
 def _lengths(box: Box) -> tuple[int, int]:
     return box[0].stop - box[0].start, box[1].stop - box[1].start
+
+
+def _is_rule(labels: Labels, part: int, box: Box) -> bool:
+    """Whether a part is a line from side to side of the picture, or a net of such lines."""
+    shares = sorted(length / side for length, side in zip(_lengths(box), labels.shape, strict=True))
+    if shares[1] < RULE[1]:
+        return False
+    return shares[0] < RULE[0] or slenderness(labels == part) > NET
 
 
 def _contrast_around(
