@@ -75,6 +75,8 @@ def main() -> None:
         "--outputs", type=Path, default=Path("outputs"), help="the folder in which latest lies"
     )
     arguments = parser.parse_args()
+    if arguments.csv and not arguments.csv.absolute().parent.is_dir():
+        parser.error(f"--csv {arguments.csv}: there is no folder {arguments.csv.parent}")
     logging.basicConfig(
         level=logging.INFO,
         format="[%(asctime)s] %(message)s",
@@ -133,7 +135,7 @@ def predict(run: str, paths: Sequence[str], outputs: Path) -> Iterator[Reading]:
 def _failed(name: str, error: Exception) -> Reading:
     from mnist_exp.recognition import Answer
 
-    reason = str(error).removeprefix(f"{name}: ")
+    reason = str(error).removeprefix(f"{name}: ").removeprefix(f"{name} is ")
     if isinstance(error, OSError):
         reason = error.strerror or reason
     elif not isinstance(error, UserError):

@@ -261,15 +261,21 @@ def test_one_broken_file_costs_only_its_own_answer_whatever_the_exception(
         return read(self, image) if image.height != 91 else {}["no such key"]
 
     monkeypatch.setattr(Reader, "read", fail)
-    names = [str(tmp_path / name) for name in ("text.png", "odd.png", "gone.png", "seven.png")]
+    (tmp_path / "IMG_2.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    reasons = {
+        "text.png": "not a readable picture",
+        "odd.png": "KeyError: 'no such key'",
+        "gone.png": "No such file",
+        "IMG_2.HEIC": "a HEIC, AVIF or video file: save it as JPEG or PNG",
+    }
+    names = [str(tmp_path / name) for name in (*reasons, "seven.png")]
     entries, message = called(monkeypatch, capsys, sgd[0].path, *names)
-    reasons = ["not a readable picture", "KeyError: 'no such key'", "No such file", None]
     assert [entry["image"] for entry in entries] == names
-    for name, entry, reason in zip(names[:3], entries, reasons, strict=False):
+    for name, entry, reason in zip(names[:-1], entries, reasons.values(), strict=False):
         assert entry["label"] is None
         assert entry["reason"].startswith(f"unreadable: {reason}")
         assert f"error: {name}: {reason}" in message
-    assert entries[3]["label"] == str(sgd[1].test.labels[0])
+    assert entries[-1]["label"] == str(sgd[1].test.labels[0])
 
 
 def test_a_folder_and_a_pattern_in_any_case_stand_for_their_pictures(

@@ -51,6 +51,8 @@ def kind_of(start: bytes) -> tuple[str, str]:
             return kind, words
     if len(start) >= 4 and start[:2] == b"\0\0" and start[2] in _IDX_TYPES and start[3] < 8:
         return "idx", f"an IDX file of {_IDX_TYPES[start[2]]} with {start[3]} dimensions"
+    if start[4:8] == b"ftyp":
+        return "heif", "a HEIC, AVIF or video file: save it as JPEG or PNG"
     if not start.strip():
         return "empty", "empty"
     unknown = "unknown", "binary data of no known kind, or text that is not UTF-8"

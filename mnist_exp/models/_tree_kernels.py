@@ -120,15 +120,6 @@ def _random_integer(state: NDArray[np.uint64]) -> int:
 
 
 @compiled
-def _sum(counts: NDArray[np.int64]) -> float:
-    """Return the sum of counts."""
-    total = np.int64(0)
-    for c in range(counts.size):
-        total += counts[c]
-    return np.float64(total)
-
-
-@compiled
 def _impurity(counts: NDArray[np.int64], k: int, weight: float, entropy: bool) -> float:
     """Return gini or entropy (in bits) of the weights of k classes."""
     if entropy:
@@ -351,6 +342,14 @@ def _at_random(
 
 
 @compiled
+def _layout(matrix: Matrix, m: int) -> tuple[bool, NDArray[np.uint8], int]:
+    """Return whether a node of m samples is read by columns, from where, and in which steps."""
+    by_column = m > matrix.n // SPARSE
+    pixels = matrix.columns if by_column else matrix.rows
+    return by_column, pixels, np.uint64(1 if by_column else matrix.d)
+
+
+@compiled
 def _choose_split(
     matrix: Matrix, node: Node, known: int, drawing: Drawing, rules: Rules, scratch: Scratch
 ) -> tuple[int, int, float, int]:
@@ -362,9 +361,7 @@ def _choose_split(
     """  # noqa: D205
     features, constant_features, state = drawing.features, drawing.constant_features, drawing.state
     m, constants = node.index.size, known
-    by_column = m > matrix.n // SPARSE
-    pixels = matrix.columns if by_column else matrix.rows
-    step = np.uint64(1 if by_column else matrix.d)
+    by_column, pixels, step = _layout(matrix, m)
     best, best_feature, best_cut, best_threshold = -np.inf, -1, -1, 0.0
     undrawn, visited, found, drawn = matrix.d, 0, 0, 0
     while undrawn > constants and (visited < rules.max_features or visited <= found + drawn):
@@ -424,9 +421,7 @@ def _partition(
     rows lie in memory.
     """
     index, label, weight = samples.index, samples.label, samples.weight
-    by_column = end - start > matrix.n // SPARSE
-    pixels = matrix.columns if by_column else matrix.rows
-    step = np.uint64(1 if by_column else matrix.d)
+    by_column, pixels, step = _layout(matrix, end - start)
     base = np.uint64(feature * matrix.n if by_column else feature)
     middle, right = start, 0
     total_left[:] = 0
@@ -448,21 +443,10 @@ def _partition(
 @compiled
 def _samples(labels: NDArray[np.uint8], weights: NDArray[np.uint32]) -> Samples:
     """Return the samples that have any weight."""
-    n = np.count_nonzero(weights)
-    samples = Samples(
-        np.empty(n, np.uint32),
-        np.empty(n, np.uint8),
-        np.empty(n, np.uint32),
-        np.empty(n, np.uint32),
-        np.empty(n, np.uint8),
-        np.empty(n, np.uint32),
-    )
-    j = 0
-    for i in range(weights.size):
-        if weights[i] > 0:
-            samples.index[j], samples.label[j], samples.weight[j] = i, labels[i], weights[i]
-            j += 1
-    return samples
+    index = np.flatnonzero(weights).astype(np.uint32)
+    label, weight = labels[index], weights[index]
+    spare = np.empty_like(index), np.empty_like(label), np.empty_like(weight)
+    return Samples(index, label, weight, *spare)
 
 
 @compiled
@@ -555,7 +539,7 @@ def grow(
         total[:] = 0
         for i in range(start, end):
             total[samples.label[i]] += np.int64(samples.weight[i])
-        here = _sum(total)
+        here = np.float64(total.sum())
         node_impurity = stack_impurity[top]
         if node_id == 0:
             node_impurity = _impurity(total, k, here, rules.entropy)
@@ -571,7 +555,7 @@ def grow(
         middle, impurity_left, impurity_right = start, 0.0, 0.0
         if not leaf:
             middle = _partition(matrix, samples, start, end, column, cut, total_left)
-            w_left = _sum(total_left)
+            w_left = np.float64(total_left.sum())
             w_right = here - w_left
             impurity_left = _impurity(total_left, k, w_left, rules.entropy)
             for c in range(k):

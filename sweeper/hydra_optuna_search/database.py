@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 300.0  # a restart of a server takes seconds, its move to another machine minutes
 RETRY_SECONDS = 1.0
 LOCK = 7_640_105  # the key of the advisory lock, one for all studies of a database
+LOCKABLE = ("sqlite", "postgresql", "postgres")
 CLASHES = 10  # of processes that find an empty database together
 
 
@@ -40,6 +41,11 @@ def open_database(address: str, patient: bool, lock: AbstractContextManager[Any]
         raise SearchError(
             f"storage={address}: a database in memory is lost with the process; "
             "name a file, sqlite:///..."
+        )
+    if address.partition("://")[0].partition("+")[0] not in LOCKABLE:
+        raise SearchError(
+            f"storage={without_password(address, address)} cannot be opened: only a journal file, "
+            "sqlite:/// and postgresql:// have a lock that all processes of a search share"
         )
     began, clashes = time.monotonic(), 0
     while True:

@@ -11,6 +11,10 @@ class JobLost(SearchError):  # noqa: N818  (what happened to it)
     """A job's process was taken away (cancelled, killed, its node gone): it may be run again."""
 
 
+class ValueRejected(SearchError):  # noqa: N818  (what happened to it)
+    """NaN, or too many or few values: the trial failed, but the job did not."""
+
+
 class LaunchRefused(SearchError):  # noqa: N818  (what happened to it)
     """The launcher did not even begin: not the trial's fault, and the next would fare no better."""
 

@@ -113,7 +113,8 @@ def _line(trial: FrozenTrial, best: str) -> str:
     reason = trial.user_attrs.get(ERROR) or trial.user_attrs.get(LOST)
     why = f"  {reason}" if reason else ""
     if log := trial.user_attrs.get(LOG):
-        why += f"  (traceback: {os.path.relpath(log)})"
+        kind, _, message = str(reason).partition(": ")
+        why = f"  {message} ({kind}; traceback: {os.path.relpath(log)})"
     return (
         f"trial {trial.number:<4} {state_word(trial):<9} {values:<9} {seconds:6.1f} s  "
         f"{best}  {params}{why}"

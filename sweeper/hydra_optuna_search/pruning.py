@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 SAVED = "saved_s"  # a pruned trial's note of the seconds that it would have gone on for
-RESERVED = {"worker", "error", "lost", "attempt", "repeats", "folder", "log", "same_as", "saved_s"}
+RESERVED = {
+    *("worker", "error", "rejected", "lost", "attempt", "repeats", "folder", "log", "same_as"),
+    SAVED,
+}
 STEPS = 10  # a job that reports shares of its work is compared with others at tenths
 
 

@@ -14,7 +14,7 @@ from hydra.core.singleton import Singleton
 from omegaconf import DictConfig, OmegaConf
 
 from hydra_optuna_search.errors import SearchError
-from hydra_optuna_search.machine import Process, write_text
+from hydra_optuna_search.machine import Process, console, write_text
 from hydra_optuna_search.processes import STARTING, UNGUARDED, run_processes
 from hydra_optuna_search.progress import SearchProgress, show_plan
 from hydra_optuna_search.results import conclude, write_results
@@ -97,15 +97,7 @@ def _check(space: Space, settings: Settings) -> None:
     for choices in space.branches():
         searched += space.parameters(choices)
     if not searched and not settings.custom_search_space:
-        example = (
-            "model.max_depth=4,8"
-            if settings.grid
-            else "model.alpha='tag(log, interval(1e-6, 1e-2))'"
-        )
-        raise SearchError(
-            "there is nothing to search: what is chosen has no space that this search takes, or "
-            f"the command line fixes all of it; give some values, such as {example}"
-        )
+        _say_empty(settings)
     if settings.kind == "GPSampler" and not find_spec("torch"):
         raise SearchError(
             "the Gaussian process needs PyTorch: pip install torch, or take another search"
@@ -123,6 +115,27 @@ def _check(space: Space, settings: Settings) -> None:
             make_sampler(settings, 0)
     except (TypeError, ValueError) as error:
         raise SearchError(f"hydra.sweeper.sampler: {error}") from error
+
+
+def _say_empty(settings: Settings) -> None:
+    """Refuse nothing where a space was to come; else the job is repeated, as the old sweeper does.
+
+    With `default_first` every trial would be the first one again.
+    """
+    if not (settings.spaces or settings.grid or settings.default_first):
+        console.print(
+            "there is nothing to search, so every trial is the same: give values in "
+            "hydra.sweeper.params or on the command line, such as x='interval(0,1)'",
+            soft_wrap=True,
+        )
+        return
+    example = (
+        "model.max_depth=4,8" if settings.grid else "model.alpha='tag(log, interval(1e-6, 1e-2))'"
+    )
+    raise SearchError(
+        "there is nothing to search: what is chosen has no space that this search takes, or "
+        f"the command line fixes all of it; give some values, such as {example}"
+    )
 
 
 def _refuse_password(config: DictConfig, storage: Any) -> None:

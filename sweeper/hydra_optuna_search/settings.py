@@ -1,15 +1,19 @@
 """What a person may set of a search, checked before anything starts."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from math import isfinite
 from typing import Any, Literal
 
-from hydra.utils import get_method
+import numpy as np
+from hydra.errors import InstantiationException
+from hydra.utils import get_method, instantiate
 from omegaconf import OmegaConf
 
 from hydra_optuna_search.errors import SearchError
+from hydra_optuna_search.space import sweep_of
 from hydra_plugins.hydra_optuna_search.config import OptunaSearch
 
 DIRECTIONS = {"minimize", "maximize"}
@@ -34,6 +38,11 @@ class Settings(OptunaSearch):
                 f"hydra.sweeper.{min(unknown)}: there is no such key "
                 "(hydra.sweeper.params holds what is searched)"
             )
+        if "hydra_optuna_sweeper" in str(raw):
+            raise SearchError(
+                "hydra.sweeper names a class of hydra-optuna-sweeper (hydra_plugins."
+                f"hydra_optuna_sweeper...): leave that _target_ out, see {MIGRATION}"
+            )
         plain: dict[str, Any] = {
             key: OmegaConf.to_container(value, resolve=True)
             if OmegaConf.is_config(value)
@@ -41,6 +50,16 @@ class Settings(OptunaSearch):
             for key, value in raw.items()
         }
         settings = cls(**plain)
+        if (old := settings.search_space) is not None:
+            nodes = old if isinstance(old, dict) else {"": old}
+            params = {key: sweep_of(node) for key, node in nodes.items()}
+            warnings.warn(
+                "hydra.sweeper.search_space is hydra-optuna-sweeper's old name of params"
+                + (", which are taken alone" if settings.params else f": see {MIGRATION}"),
+                UserWarning,
+                stacklevel=2,
+            )
+            settings.params = settings.params or params
         settings.params = settings.params or {}
         settings.spaces = _several(settings.spaces)
         settings.directions = tuple(
@@ -75,8 +94,10 @@ class Settings(OptunaSearch):
             ),
             f"sampler={self.sampler}: must have a _target_, such as "
             "optuna.samplers.TPESampler": not self.kind,
-            f"sampler: {self.kind} is hydra-optuna-sweeper's; choose hydra/sweeper/sampler=..., "
-            f"see {MIGRATION}": "hydra_optuna_sweeper" in str(self.sampler),
+            "sampler=motpe: The 'motpe' sampler was removed in Optuna 4.0; take "
+            "hydra/sweeper/sampler=tpe, which handles several objectives": (
+                self.kind == "MOTPESampler"
+            ),
             f"pruner={self.pruner}: a trial with several objectives cannot be pruned; "
             "set pruner=none": self.pruner != "none" and n_values > 1,
             f"max_failure_rate={rate}: must be from 0 to 1": not (
@@ -95,7 +116,7 @@ class Settings(OptunaSearch):
     def function(self, key: str) -> Callable[..., Any] | None:
         """The function of the application that a key names, as module.function."""
         name = getattr(self, key)
-        return None if name is None else _named(key, name)
+        return None if name is None else _function(key, name)
 
     @property
     def grid(self) -> bool:
@@ -122,7 +143,9 @@ class Settings(OptunaSearch):
             if value is not None and key not in ("_target_", "_partial_")
         }
         if isinstance(constraints := keywords.get("constraints_func"), str):
-            keywords["constraints_func"] = _named("constraints_func", constraints)
+            keywords["constraints_func"] = _function("constraints_func", constraints)
+        if points := keywords.get("reference_points"):
+            keywords["reference_points"] = np.array(points)
         return keywords
 
 
@@ -141,6 +164,18 @@ def _named(key: str, name: str) -> Callable[..., Any]:
         return get_method(name)
     except (ImportError, ValueError) as error:  # Hydra says it in several lines
         raise SearchError(f"{key}={name}: there is no such function (module.function)") from error
+
+
+def _function(key: str, name: str) -> Callable[..., Any]:
+    """A function of the application, if Hydra's own lists of what may be called allow it."""
+    with warnings.catch_warnings():  # Hydra 1.4 warns where an application has no such list
+        warnings.filterwarnings("ignore", message=r"hydra.utils.instantiate\(\) resolved")
+        try:
+            function: Callable[..., Any] = instantiate({"_target_": name, "_partial_": True})
+        except InstantiationException as error:
+            reason = " ".join(str(error.__cause__ or error).split())
+            raise SearchError(f"{key}={name}: must be module.function: {reason}") from error
+    return function
 
 
 def _several(value: Any) -> tuple[Any, ...]:

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from fractions import Fraction
 from functools import cached_property
 from itertools import islice
-from math import ceil, isfinite
+from math import ceil, isfinite, ulp
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -13,6 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import (
     IntervalSweep,
     Override,
+    Quote,
     QuotedString,
     RangeSweep,
     Transformer,
@@ -147,10 +149,12 @@ def parameter(override: Override, whole: bool = False) -> Parameter:
     try:
         if isinstance(sweep, IntervalSweep):
             return Parameter(key, text, _interval(sweep, whole))
-        if isinstance(sweep, RangeSweep) and not sweep.shuffle:
+        if isinstance(sweep, RangeSweep):
             numbers = _range(sweep)
-            floats = sweep if isinstance(numbers, FloatDistribution) else None
-            return Parameter(key, text, numbers, floats=floats)
+            # Hydra 1.4 casts the numbers of a range, as in int(range(0,5,1.5)), one by one.
+            if numbers and not sweep.shuffle and not getattr(sweep, "transformers", ()):
+                floats = sweep if isinstance(numbers, FloatDistribution) else None
+                return Parameter(key, text, numbers, floats=floats)
         choices = [_choice(element) for element in override.sweep_iterator()]
         distribution = CategoricalDistribution([choice.value for choice in choices])
         return Parameter(key, text, distribution, choices)
@@ -179,8 +183,11 @@ def _plain(element: Any) -> Any:
     return element
 
 
-def _range(sweep: RangeSweep) -> IntDistribution | FloatDistribution:
-    """The stop is not a value of it, as in Hydra (and hydra-optuna-sweeper from 1.4 on)."""
+def _range(sweep: RangeSweep) -> IntDistribution | FloatDistribution | None:
+    """The stop is not a value of it, as in Hydra (and hydra-optuna-sweeper from 1.4 on).
+
+    None if its step is too fine for such large floats: Optuna would change the bounds.
+    """
     start, stop, step = sweep.start or 0, sweep.stop or 0, sweep.step
     if step == 0 or not all(map(isfinite, (start, stop, step))):
         raise ValueError("the step must not be 0, and all numbers must be finite")
@@ -190,14 +197,43 @@ def _range(sweep: RangeSweep) -> IntDistribution | FloatDistribution:
     else:
         size = sum(1 for _ in islice(values, ENUMERATED))
         if size == ENUMERATED:
-            size = ceil((Decimal(stop) - Decimal(start)) / Decimal(step))
+            size = ceil((Fraction(stop) - Fraction(start)) / Fraction(step))
     if not size:
         raise ValueError("there is no value in it")
     first = Decimal(str(start))
     low, high = sorted((first, first + (size - 1) * Decimal(str(step))))
     if isinstance(values, range):
         return IntDistribution(int(low), int(high), step=abs(values.step))
+    if size < ENUMERATED and abs(step) < 4 * ulp(max(-low, high)):
+        return None
     return FloatDistribution(float(low), float(high), step=abs(step))
+
+
+def sweep_of(node: Any) -> str:
+    """A parameter as hydra-optuna-sweeper wrote it up to 1.1, as a sweep."""
+    if not isinstance(node, dict):
+        raise SearchError(
+            f"hydra.sweeper.search_space: {node} is one value; write sweeps in hydra.sweeper.params"
+        )
+    kind = getattr(node.get("type"), "name", node.get("type"))
+    if kind == "categorical":
+        choices = [
+            QuotedString(choice, Quote.single).with_quotes()
+            if isinstance(choice, str)
+            else Transformer.str(choice)
+            for choice in node["choices"]
+        ]
+        return f"choice({','.join(choices)})"
+    cast = {"int": int, "float": float}.get(kind or "")
+    low, high, step = (node.get(key) for key in ("low", "high", "step"))
+    if cast is None or low is None or high is None:
+        raise SearchError(f"search_space: {dict(node)} is not a categorical, int or float")
+    if step is not None and not node.get("log"):
+        first, width = Decimal(str(low)), Decimal(str(step))
+        stop = first + (Decimal(str(high)) - first) // width * width + width  # is left out
+        return f"range({cast(low)},{cast(stop)},{cast(step)})"
+    interval = f"{kind}(interval({cast(low)},{cast(high)}))"
+    return f"tag(log,{interval})" if node.get("log") else interval
 
 
 def _interval(sweep: IntervalSweep, whole: bool) -> IntDistribution | FloatDistribution:

@@ -26,13 +26,19 @@ from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hydra_optuna_search.errors import JobLost, LaunchRefused, Pruned, SearchError
+from hydra_optuna_search.errors import (
+    JobLost,
+    LaunchRefused,
+    Pruned,
+    SearchError,
+    ValueRejected,
+)
 from hydra_optuna_search.machine import Process
 from hydra_optuna_search.pruning import Reporter, reporting
 from hydra_optuna_search.settings import Settings
 from hydra_optuna_search.space import LARGEST_GRID, Space
 from hydra_optuna_search.study import open_storage, open_study, quiet, search_lock
-from hydra_optuna_search.trials import ERROR, LOG, TWIN, TrialQueue, failed, finished
+from hydra_optuna_search.trials import ERROR, LOG, REJECTED, TWIN, TrialQueue, failed, finished
 
 NEEDED = ("hydra.searchpath=", "hydra/sweeper")  # to compose a configuration that sets their keys
 FEWEST = 4  # trials that a failure rate is of, at least
@@ -145,6 +151,8 @@ class Worker:
             state = TrialState.PRUNED
         except CompactHydraException as error:  # a mistake, which explains itself
             trial.set_user_attr(ERROR, str(error))
+            if isinstance(error, ValueRejected):
+                trial.set_user_attr(REJECTED, True)
         except Exception as error:
             trial.set_user_attr(ERROR, f"{type(error).__name__}: {error}")
         except SystemExit as error:
@@ -196,18 +204,20 @@ class Worker:
         return [*space.fixed.values(), *words]
 
     def _values(self, result: JobReturn) -> list[float]:
-        """The job's return value as numbers; raises what the job raised, or ValueError."""
+        """The job's return value as numbers; raises what the job raised, or why it is none."""
         returned = returned_value(result)
         n_values = len(self.settings.metrics)
-        numbers = returned if n_values > 1 else [returned]
-        if not isinstance(numbers, Sequence) or len(numbers) != n_values:
-            raise ValueError(f"the job returned {returned!r} where {n_values} numbers are needed")
+        several = isinstance(returned, Sequence) and not isinstance(returned, str)
+        numbers = returned if several else [returned]
+        if len(numbers) != n_values:
+            wanted = "a number is" if n_values == 1 else f"{n_values} numbers are"
+            raise ValueRejected(f"the job returned {returned!r} where {wanted} needed")
         try:
             values = [float(number) for number in numbers]
         except (TypeError, ValueError) as error:
             raise ValueError(f"the job returned {returned!r}, which is not a number") from error
         if any(map(math.isnan, values)):
-            raise ValueError(f"the job returned {returned!r}")
+            raise ValueRejected(f"the job returned {returned!r}")
         return values
 
 
@@ -341,10 +351,10 @@ def returned_value(result: JobReturn) -> Any:
 
 def check_failures(trials: Sequence[FrozenTrial], settings: Settings, n_trials: int) -> None:
     """SearchError, with the first failure's reason, if more trials failed than may."""
-    failures = [trial for trial in trials if failed(trial)]
+    failures = [t for t in trials if failed(t) and REJECTED not in t.user_attrs]
     n_finished = sum(map(finished, trials))
     bearable = settings.max_failure_rate * max(n_finished, min(n_trials, FEWEST))
-    if failures and (len(failures) > bearable or len(failures) >= n_trials):
+    if len(failures) > bearable:
         first = failures[0]
         log = first.user_attrs.get(LOG)
         raise SearchError(

@@ -21,6 +21,7 @@ from hydra_optuna_search.study import quiet
 
 WORKER, ERROR, LOST, ATTEMPT, REPEATS = "worker", "error", "lost", "attempt", "repeats"
 FOLDER = "folder"  # of the trial, wherever the process that ran it was started
+REJECTED = "rejected"  # a value that is none: it does not count towards max_failure_rate
 LOG, TWIN = "log", "same_as"  # where a defect's traceback is; the trial with the same point
 ATTEMPTS = 2  # how often a trial that kills its process is tried while the search goes on
 CLAIM_SECONDS = 120  # from a trial's beginning to the note of who runs it: a server's restart

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import optuna
@@ -10,7 +11,7 @@ import pytest
 from hydra.errors import CompactHydraException
 
 from hydra_optuna_search import report, set_user_attrs
-from hydra_optuna_search.space import parse
+from hydra_optuna_search.space import parse, sweep_of
 from hydra_optuna_search.study import open_storage
 from tests.conftest import APP, SweepFolder, n_trials
 
@@ -64,7 +65,7 @@ def test_a_defect_leaves_its_traceback_in_the_trials_log_and_the_screen_says_whe
         sweep(n_trials(2), "x=interval(0,1)", "hydra.sweeper.max_failure_rate=0.5", job=job)
     folder = sweep.__closure__[0].cell_contents / "sweep"
     assert 'raise RuntimeError("a defect")' in (folder / "0" / "app.log").read_text()
-    assert "(traceback: " in " ".join(capsys.readouterr().err.split())
+    assert "a defect (RuntimeError; traceback: " in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_grid_over_floats_has_hydras_values(sweep):
@@ -110,9 +111,12 @@ def test_what_no_search_can_take_is_one_message(sweep, text, message):
         sweep(n_trials(1), f"x={text}")
 
 
-def test_an_empty_space_is_said(sweep):
-    with pytest.raises(CompactHydraException, match="nothing to search"):
-        sweep(n_trials(2), "x=1")
+def test_an_empty_space_is_said_and_refused_where_groups_or_a_grid_were_to_give_one(sweep, capsys):
+    assert len(sweep(n_trials(2), "x=1").rows) == 2
+    assert "nothing to search, so every trial is the same" in capsys.readouterr().err
+    for word in ("hydra.sweeper.spaces=[kind]", "hydra/sweeper/sampler=grid"):
+        with pytest.raises(CompactHydraException, match="nothing to search: what is chosen"):
+            sweep("kind.size=1", "kind.shape=round", word, folder=word[-4:])
 
 
 def test_the_number_of_an_epoch_is_no_share(sweep):
@@ -158,6 +162,13 @@ def test_the_best_trials_folder_is_right_from_a_later_command_in_another_folder(
     assert len({row["x"] for row in found.rows}) == 4
 
 
+def test_in_a_notebook_the_command_is_its_words(sweep, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
+    monkeypatch.setattr(sys, "argv", ["ipykernel_launcher.py", "-f", "kernel.json"])
+    sweep(n_trials(1), "x=choice(4)")
+    assert "\nagain: x=4\n" in capsys.readouterr().err
+
+
 def test_a_point_that_has_a_value_is_told_and_not_run_again_if_wanted(sweep):
     runs = []
 
@@ -174,6 +185,65 @@ def test_a_left_over_sampler_of_the_old_sweeper_is_refused_with_the_page(sweep):
     old = "hydra.sweeper.sampler._target_=hydra_plugins.hydra_optuna_sweeper._impl.create_x"
     with pytest.raises(CompactHydraException, match=r"migration\.md"):
         sweep(n_trials(1), "x=interval(0,1)", old)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "+hydra.sweeper.sampler.crossover._target_=hydra_plugins.hydra_optuna_sweeper.x",
+        "+hydra.sweeper.params.x._target_=hydra_plugins.hydra_optuna_sweeper._impl.x",
+    ],
+)
+def test_a_left_over_target_is_refused_wherever_it_stands(sweep, word):
+    with pytest.raises(CompactHydraException, match=r"migration\.md"):
+        sweep(n_trials(1), "hydra/sweeper/sampler=nsgaii", word)
+
+
+def test_the_removed_sampler_is_refused_with_what_takes_its_place(sweep):
+    with pytest.raises(CompactHydraException, match=r"motpe.*sampler=tpe"):
+        sweep(n_trials(1), "x=interval(0,1)", "hydra/sweeper/sampler=motpe")
+
+
+@pytest.mark.parametrize(
+    ("node", "text"),
+    [
+        ({"type": "categorical", "choices": ["a b", 2]}, "choice('a b',2)"),
+        ({"type": "int", "low": 0, "high": 11, "step": 4}, "range(0,12,4)"),
+        ({"type": "float", "low": 0, "high": 1, "step": 0.3}, "range(0.0,1.2,0.3)"),
+        ({"type": "float", "low": 1, "high": 9, "log": True}, "tag(log,float(interval(1.0,9.0)))"),
+    ],
+)
+def test_a_search_space_of_before_params_is_read(node, text):
+    assert sweep_of(node) == text
+
+
+def test_params_come_before_a_search_space_with_a_warning(sweep):
+    old = "hydra.sweeper.search_space={y:{type:int,low:0,high:3}}"
+    with pytest.warns(UserWarning, match="old name of params"):
+        assert "y" in sweep(n_trials(1), old).results["best_params"]
+
+
+def test_a_rejected_value_fails_the_trial_but_not_the_search(sweep):
+    values = iter([float("nan"), [1.0, 2.0], 3.0])
+    found = sweep(n_trials(3), "x=interval(0,1)", job=lambda cfg: next(values))
+    assert found.column("state") == ["failed", "failed", "completed"]
+
+
+def test_a_function_that_hydra_forbids_is_no_search_space(sweep):
+    with pytest.raises(CompactHydraException, match=r"must be module\.function"):
+        sweep(n_trials(1), "x=interval(0,1)", "hydra.sweeper.custom_search_space=no.such")
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("range(-1000000000000000.0,-999999999999999.5,0.3)", [-1e15, -999999999999999.8]),
+        ("range(0,1,0.25)", [0.0, 0.25, 0.5, 0.75]),
+    ],
+)
+def test_a_step_too_fine_for_its_floats_is_a_choice_of_hydras_numbers(text, values):
+    searched = parse([f"x={text}"], None)[0]["x"]
+    assert [searched.given(value) for value in searched.values()] == values
 
 
 def test_the_old_name_works_with_one_warning(sweep):
@@ -193,7 +263,7 @@ def test_parts_of_a_sampler_and_constraints_are_named(sweep, monkeypatch):
     ]
     for sampler in ("nsgaii", "nsgaiii"):
         found = sweep(
-            n_trials(9),
+            n_trials(6),
             f"hydra/sweeper/sampler={sampler}",
             *words,
             job=lambda cfg: [cfg.x**2, (cfg.x - 2) ** 2],

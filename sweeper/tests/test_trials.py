@@ -1,10 +1,13 @@
-"""What lives and what is dead: trials of other machines, and the winner's last run."""
+"""What lives and what is dead: trials of other machines and versions, and the winner's last run."""
 
 import os
+import shutil
 import time
+from pathlib import Path
 
 import optuna
 import pytest
+from hydra.errors import CompactHydraException
 
 from hydra_optuna_search.machine import Process
 from hydra_optuna_search.study import open_storage
@@ -74,3 +77,16 @@ def test_a_process_is_told_from_a_later_one_with_its_number():
     assert Process(this.host, this.pid, this.started - 60).is_dead()
     assert not Process(this.host, this.pid, this.started + 60).is_dead()  # a clock was set back
     assert not Process("elsewhere", 1, 0.0).is_dead()
+
+
+def test_a_search_that_0_1_0_began_goes_on_to_its_total_or_is_refused_with_the_reason(
+    sweep, tmp_path
+):
+    (tmp_path / "sweep").mkdir()
+    journal = Path(__file__).parent / "data" / "study-0.1.0.journal"
+    shutil.copy(journal, tmp_path / "sweep" / "study.journal")
+    with pytest.raises(CompactHydraException, match=r"begun with interval\(0,1\), now"):
+        sweep(n_trials(3), "x=interval(0,2)")
+    found = sweep(n_trials(3), *SEARCH)
+    assert found.column("state") == ["completed"] * 3
+    assert found.column("folder") == ["0", "1", "2"]

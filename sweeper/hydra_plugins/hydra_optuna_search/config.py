@@ -94,6 +94,7 @@ SAMPLERS: dict[str, tuple[str, list[tuple[str, Any, Any]]]] = {
             ("dividing_parameter", int, 3),
         ],
     ),
+    "motpe": ("MOTPESampler", []),  # gone from Optuna; refused with what takes its place
 }
 
 
@@ -112,6 +113,7 @@ class OptunaSearch:
     n_jobs: int = 1  # worker processes
     max_failure_rate: float = 0.0
     params: Any = field(default_factory=dict)  # key -> sweep, as on the command line
+    search_space: Any = None  # hydra-optuna-sweeper 1.1's params, as {type: int, low: 0, high: 9}
     custom_search_space: str | None = None  # module.function (config, trial)
 
     timeout: Any = None  # seconds after which no trial is started
