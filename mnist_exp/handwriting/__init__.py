@@ -1,8 +1,9 @@
 """From pictures to ink, from ink to digits that look like MNIST's, and what is no digit."""
 
 from mnist_exp.handwriting._cuts import cut
+from mnist_exp.handwriting._files import open_picture, read_image
 from mnist_exp.handwriting._hands import usual_hands
-from mnist_exp.handwriting._ink import Ink, ink_box, open_picture, photo_to_ink, read_image
+from mnist_exp.handwriting._ink import Ink, Page, find_ink, ink_box, photo_to_ink
 from mnist_exp.handwriting._marks import are_loose, long_mark_of, mark_of
 from mnist_exp.handwriting._non_digits import non_digits
 from mnist_exp.handwriting._normalize import (
@@ -27,12 +28,14 @@ from mnist_exp.handwriting._segments import (
 __all__ = [
     "SIDE",
     "Ink",
+    "Page",
     "Piece",
     "are_loose",
     "are_tangled",
     "as_prepared",
     "cut",
     "drawn_to_mnist",
+    "find_ink",
     "image_to_mnist",
     "ink_box",
     "joined",

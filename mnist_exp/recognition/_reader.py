@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from mnist_exp.handwriting import (
     are_tangled,
     as_prepared,
     drawn_to_mnist,
+    find_ink,
     looks_like_mnist,
-    photo_to_ink,
     resized,
     split_lines,
 )
@@ -133,7 +134,11 @@ class Reader:
         """
         prepared = as_prepared(image)
         if prepared is None or (self.strokes and not looks_like_mnist(prepared)):
-            return self.read_ink(photo_to_ink(image))
+            page = find_ink(image)
+            answer = self.read_ink(page.ink)
+            if answer.label is None and page.obstacle:
+                return replace(answer, reason=f"{answer.reason}: {page.obstacle}")
+            return answer
         return self.judge(prepared[None])[0]
 
     @property
