@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mnist_exp.app.listening import add_options, check_options, check_port
+from mnist_exp.app.listening import LOOPBACK, add_options, check_options, check_port
 from mnist_exp.errors import UserError
 
 EPILOG = """Without --run it takes the latest run under --runs, or the newest; where there is
-none, it trains `model=sgd` first. It listens on this machine alone; another --host needs --auth."""
+none, it trains `model=sgd` first. It listens on this machine alone; another --host needs --auth, or
+--public: a page that keeps nothing, for the runs named by --run alone, with limits per visitor. Of
+Gradio's variables GRADIO_SERVER_NAME, GRADIO_SERVER_PORT and GRADIO_ROOT_PATH are read."""
 
 
 def main() -> None:
@@ -37,14 +39,30 @@ def main() -> None:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="mnist_exp.demo", description=__doc__, epilog=EPILOG)
-    parser.add_argument("--run", help="the run to begin with: a folder, or latest")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("outputs"), help="where runs may be chosen from"
-    )
+    add = parser.add_argument
+    add("--run", action="append", help="the run to begin with (again: more of them)")
+    add("--runs", type=Path, default=Path("outputs"), help="where runs may be chosen from")
     add_options(parser, port=7860)
+    add("--public", action="store_true", help="let everybody in without --auth, and keep nothing")
+    root_path = os.environ.get("GRADIO_ROOT_PATH", "")
+    add("--root-path", metavar="/PATH", default=root_path, help="where a proxy shows the page")
+    parser.set_defaults(host=None, port=os.environ.get("GRADIO_SERVER_PORT", "7860"))
     arguments = parser.parse_args()
-    check_options(parser, arguments)
+    arguments.host = arguments.host or _host(bool(arguments.auth or arguments.public))
+    check_options(parser, arguments, arguments.public)
+    arguments.root_path = arguments.root_path.rstrip("/")
+    if arguments.root_path and not arguments.root_path.startswith(("/", "http://", "https://")):
+        parser.error(f"--root-path {arguments.root_path}: must begin with /")
     return arguments
+
+
+def _host(guarded: bool) -> str:
+    """The address of GRADIO_SERVER_NAME, if nobody comes in by it who should not."""
+    host = os.environ.get("GRADIO_SERVER_NAME", LOOPBACK[0])
+    if host in LOOPBACK or guarded:
+        return host
+    _tell(f"GRADIO_SERVER_NAME={host} is not followed without --auth or --public")
+    return LOOPBACK[0]
 
 
 def _serve(arguments: argparse.Namespace) -> None:
@@ -53,21 +71,26 @@ def _serve(arguments: argparse.Namespace) -> None:
     from threadpoolctl import threadpool_limits
 
     from mnist_exp.app.feedback import Feedback
-    from mnist_exp.app.loaded_runs import LoadedRuns, describe, first_run
+    from mnist_exp.app.loaded_runs import LoadedRuns, first_run
+    from mnist_exp.app.naming import describe
     from mnist_exp.runs import open_run
 
-    runs = LoadedRuns(
-        arguments.runs, open_run(arguments.run, arguments.runs) if arguments.run else None
-    )
+    if arguments.runs.exists() and not arguments.runs.is_dir():
+        raise UserError(f"--runs {arguments.runs} is a file: give the folder that runs lie in")
+    words = arguments.run or (["latest"] if arguments.public else [])
+    named = [open_run(word, arguments.runs) for word in words]
+    runs = LoadedRuns(arguments.runs, named, only_named=arguments.public)
     first = first_run(runs)
     _tell(f"{describe(runs.listed()[first], first)}: starting the page")
     # For one picture at a time, threads cost more than they save.
     with threadpool_limits(1), _without_gradio_variables():
         from mnist_exp.app.page import Demo, serve
 
-        demo = Demo(runs, first, Feedback(arguments.runs / "feedback"))
+        feedback = None if arguments.public else Feedback(arguments.runs / "feedback")
+        demo = Demo(runs, first, feedback)
         auth = tuple(arguments.auth.split(":", 1)) if arguments.auth else None
-        page = serve(demo, arguments.host, arguments.port, auth)
+        place = arguments.host, arguments.port
+        page = serve(demo, *place, auth, arguments.root_path, arguments.public)
         _tell(f"{page.local_url} after {time.perf_counter() - started:.1f} s; Ctrl-C ends it")
         threading.Thread(target=demo.warm_up, daemon=True, name="warm-up").start()
         page.block_thread()

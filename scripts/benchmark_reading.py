@@ -596,37 +596,76 @@ def stroke(points: Any, size: float, width: float) -> Mask:
 
 
 def marks(pool: Pool) -> tuple[Image.Image, str]:
-    """Decimals, times, a minus, fractions, percent: their marks are read or the row is refused."""
-    mark = str(pool.rng.choice(list(".,:-/%")))
+    """Decimals, times, a minus, fractions, percent, sums: read with their marks, or refused."""
+    mark = str(pool.rng.choice(list("...,,::-//%+=$€)")))
     first, last = (pool.number(int(pool.rng.integers(1, 3))) for _ in range(2))
-    text = {"-": f"-{first}", "%": f"{first}%"}.get(mark, f"{first}{mark}{last}")
+    forms = {"-": f"-{first}", "%": f"{first}%", "$": f"${first}", ")": f"({first})"}
+    text = forms.get(mark, f"{first}{mark}{last}")
     side = pool.between(80, 120)
-    thick = side * pool.between(0.08, 0.13)
-    width = int(sum(0.9 * side for _ in text)) + 200
-    canvas, x = np.zeros((int(2 * side), width)), 40.0
+    thick = side * pool.between(0.06, 0.13)
+    rows = []
     for character in text:
-        top = side / 2 + pool.between(-4, 4)
-        if character.isdigit():
-            inks = [(outlined(pool.of(character), side), top)]
-        elif character in ".:":
-            dot = stroke([(0, 0), (0.001, 0)], side, thick * 1.1)
-            inks = [(dot, top + side - len(dot))]
-            inks += [(dot, top + side * 0.3)] if character == ":" else []
-        elif character == ",":
-            inks = [(stroke([(0.1, 0), (0.1, 0.1), (0, 0.22)], side, thick), top + side * 0.86)]
-        elif character == "-":
-            inks = [(stroke([(0, 0), (0.45, 0)], side, thick), top + side / 2)]
-        elif character == "/":
-            inks = [(stroke([(0.4, 0), (0, 1.1)], side, thick), top - side * 0.05)]
-        else:
-            ring = [(0.14 * np.cos(t), 0.14 * np.sin(t)) for t in np.linspace(0, 6.3, 30)]
-            upper, lower = (stroke(np.add(ring, at), side, thick) for at in ((0, 0), (0, 0)))
-            inks = [(stroke([(0.6, 0), (0.1, 1)], side, thick), top), (upper, top)]
-            put(canvas, lower, top + side - len(lower), x + 0.45 * side)
-        for ink, y in inks:
-            put(canvas, ink, y, x)
-        x += max(ink.shape[1] for ink, _ in inks) + side * pool.between(0.15, 0.3)
-    return grey_picture(canvas[:, : int(x) + 40]), text
+        ink, top = (
+            (outlined(pool.of(character), side), 0.0)
+            if character.isdigit()
+            else mark_as_drawn(character, side, thick, pool)
+        )
+        rows.append((ink, side / 2 + top + pool.between(-4, 4)))
+    canvas, x = np.zeros((int(2.2 * side), int(1.6 * side * len(text)) + 100)), 40.0
+    for ink, top in rows:
+        put(canvas, ink, top, x)
+        x += ink.shape[1] + side * pool.between(0.1, 0.3)
+    drawn = canvas[:, : int(x) + 40]
+    return (grey_picture(drawn) if pool.rng.random() < 0.7 else photo(drawn, pool.rng)), text
+
+
+def mark_as_drawn(character: str, side: float, thick: float, pool: Pool) -> tuple[Mask, float]:
+    """A mark's ink, and how far below the digits' upper edge it begins."""
+    if character in ".:":
+        dot = stroke([(0, 0), (pool.between(0.001, 0.02), 0)], side, thick * pool.between(0.8, 1.7))
+        if character == ".":
+            return dot, side - len(dot)
+        high = pool.between(0.3, 0.5) * side
+        pair = put(np.zeros((int(high) + len(dot), dot.shape[1])), dot, 0, 0)
+        return put(pair, dot, high, 0), (side - len(pair)) * pool.between(0.5, 1)
+    if character == ",":
+        bend, long = pool.between(0, 0.1), pool.between(0.18, 0.3)
+        points = [(0.08, 0), (0.08 + bend / 2, long / 2), (0, long)]
+        return stroke(points, side, thick), side * pool.between(0.85, 0.95)
+    if character in "-=":
+        tilt, long = pool.between(-0.04, 0.04), pool.between(0.3, 0.6)
+        bar = stroke([(0, 0.05), (long, 0.05 + tilt)], side, thick)
+        if character == "-":
+            return bar, side * pool.between(0.4, 0.6)
+        pair = put(np.zeros((int(0.3 * side) + len(bar), bar.shape[1])), bar, 0, 0)
+        return put(pair, bar, 0.3 * side, 0), side * 0.3
+    if character == "/":
+        long = pool.between(1.12, 1.35)
+        ink = stroke([(long * pool.between(0.25, 0.5), 0), (0, long)], side, thick)
+        return ink, (side - len(ink)) / 2
+    if character == "%":
+        turn = np.linspace(0, 2 * np.pi, 30)
+        ring = pool.between(0.1, 0.15) * (1 + np.stack([np.cos(turn), np.sin(turn)], 1))
+        slash = stroke([(0.75, 0), (0.15, 1)], side, thick)
+        sign = np.zeros((len(slash) + 4, int(0.9 * side + 3 * thick)))
+        ring_ink = stroke(ring, side, thick * 0.8)
+        put(sign, slash, 0, 0.15 * side)
+        put(sign, ring_ink, 0, 0)
+        return put(sign, ring_ink, len(slash) - len(ring_ink), 0.62 * side), 0.0
+    if character == "+":
+        across, down = (stroke(p, side, thick) for p in ([(0, 0), (0.6, 0)], [(0, 0), (0, 0.6)]))
+        sign = put(np.zeros((len(down), across.shape[1])), down, 0, 0.3 * side)
+        return put(sign, across, 0.3 * side, 0), 0.25 * side
+    if character in "()":
+        turn = np.linspace(-1, 1, 20)
+        curve = np.stack([0.25 * turn**2, 0.6 * (1 + turn)], 1)
+        curve[:, 0] = curve[:, 0] if character == "(" else 0.25 - curve[:, 0]
+        return stroke(curve, side, thick), -0.1 * side
+    font = ImageFont.load_default(1.3 * side)
+    image = Image.new("L", (int(2 * side), int(2 * side)))
+    ImageDraw.Draw(image).text((side, side), character, 255, font, anchor="mm")
+    ink = trimmed(np.asarray(image) / 255)
+    return ink, (side - len(ink)) / 2
 
 
 def lines(pool: Pool) -> tuple[Image.Image, str]:

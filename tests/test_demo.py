@@ -14,25 +14,21 @@ import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler
 from itertools import pairwise
-from pathlib import Path
 from subprocess import Popen
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from gradio_client import Client, handle_file
 from PIL import Image, ImageDraw
 from playwright.sync_api import expect
 
 from conftest import trained
-from mnist_exp.app.feedback import Feedback
-from mnist_exp.app.loaded_runs import LoadedRuns, first_run
-from mnist_exp.app.pictures import HEIGHT, WIDTH, as_drawing, drawing_ink
-from mnist_exp.config import build, compose
-from mnist_exp.demo import _without_gradio_variables, main
-from mnist_exp.errors import UserError
+from mnist_exp.app.pictures import as_drawing, drawing_ink
 from mnist_exp.recognition import Reader
 from mnist_exp.runs import Run
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:axe_playwright_python")
 # The first answer waits for the training images, on a busy machine long.
 expect.set_options(timeout=60_000)
 TWO = [(0.4, 0.33), (0.45, 0.2), (0.55, 0.2), (0.6, 0.33), (0.54, 0.5), (0.42, 0.82), (0.62, 0.82)]
@@ -119,9 +115,13 @@ def settled_box(page):
 @pytest.fixture
 def clean(page):
     """The page with an empty canvas."""
-    page.keyboard.press("Escape")
+    press(page, "Clear")
     expect(read(page)).to_have_text("?")
     return page
+
+
+def press(page, name):
+    page.get_by_role("button", name=name, exact=True).click()
 
 
 def read(page):
@@ -153,47 +153,158 @@ def test_the_page_has_its_width_before_any_answer_and_its_edges_line_up(clean):
     left = "element => element.getBoundingClientRect().left"
     width = "document.querySelector('.gradio-container').getBoundingClientRect().width"
     assert clean.evaluate(width) == min(1160, clean.viewport_size["width"])
-    board, below = clean.locator("#canvas .board"), clean.locator(".gr-accordion").first
+    board, below = clean.locator("#canvas .board"), clean.locator("#pictures .gr-accordion")
     assert abs(board.evaluate(left) - below.evaluate(left)) < 1
 
 
-def test_escape_clears_and_ctrl_z_brings_back(clean):
+def test_steps_are_taken_back_and_made_again_and_escape_clears_only_from_the_canvas(clean):
     draw(clean, TWO)
     expect(read(clean)).to_have_text("2")
     clean.keyboard.press("Escape")
     expect(read(clean)).to_have_text("?")
     clean.keyboard.press("Control+z")
     expect(read(clean)).to_have_text("2")
-    clean.get_by_role("button", name="Undo").click()
+    press(clean, "Undo")
     expect(read(clean)).to_have_text("?")
+    press(clean, "Redo")
+    clean.keyboard.press("Escape")  # on a button
+    clean.wait_for_timeout(300)
+    expect(read(clean)).to_have_text("2")
+    before = ink(clean)
+    press(clean, "Eraser")
+    draw(clean, SCRIBBLE)
+    press(clean, "Normal pen")
+    assert ink(clean) < 0.7 * before
+
+
+def ink(page):
+    """How many pixels of the canvas have ink."""
+    return page.get_by_test_id("canvas").evaluate(
+        """canvas => canvas.getContext("2d").getImageData(0, 0, 420, 300).data
+             .filter((value, i) => i % 4 === 3 && value > 127).length"""
+    )
+
+
+def test_a_tap_leaves_a_dot_and_arrows_move_a_sample(clean):
+    clean.get_by_test_id("canvas").click(position={"x": 60, "y": 60})
+    assert 250 < ink(clean) < 350  # a circle 20 px wide has 314
+    press(clean, "Clear")
+    clean.get_by_role("button", name="a row").focus()
+    clean.keyboard.press("Enter")
+    expect(read(clean)).to_have_text("25")
+    before = ink(clean)
+    for key in ("ArrowLeft", "ArrowDown"):
+        clean.keyboard.press(key)
+    expect(read(clean)).to_have_text("25")
+    assert ink(clean) == before
+    expect(clean.get_by_test_id("status")).to_contain_text("margins: 25")
 
 
 def test_a_row_is_a_number_and_a_scribble_none(clean):
     draw(clean, TWO, -0.25)
     draw(clean, FIVE, 0.25)
     expect(read(clean)).to_have_text("25")
-    clean.get_by_role("button", name="Clear").click()
+    press(clean, "Clear")
     draw(clean, SCRIBBLE)
     expect(read(clean)).to_have_text("not a digit")
 
 
 def test_the_last_answer_is_that_of_the_last_drawing(clean):
     for points, label in ((TWO, "2"), (FIVE, "5"), (SCRIBBLE, "not a digit")) * 3:
-        clean.keyboard.press("Escape")
+        press(clean, "Clear")
         draw(clean, points)
         expect(read(clean)).to_have_text(label)
     clean.wait_for_timeout(600)
     expect(read(clean)).to_have_text("not a digit")
 
 
-def test_an_upload_lands_on_the_canvas(clean):
-    clean.get_by_role("button", name="Upload a picture").click()
+GIVE = """([how, content]) => {
+  const data = new DataTransfer();
+  const bytes = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
+  data.items.add(new File([bytes], "two.jpg", { type: "image/jpeg" }));
+  const given = how === "drop" ? { dataTransfer: data } : { clipboardData: data };
+  const Kind = how === "drop" ? DragEvent : ClipboardEvent;
+  document.body.dispatchEvent(new Kind(how, { bubbles: true, cancelable: true, ...given }));
+}"""
+
+
+def test_a_picture_is_uploaded_dropped_or_pasted_and_follows_the_colours(clean):
     ink = drawing_ink(as_drawing(digit_picture()))
     file = io.BytesIO()
     Image.fromarray(255 - ink).convert("RGB").save(file, "JPEG")
     picker = clean.locator("input[type=file]").first
     picker.set_input_files({"name": "two.jpg", "mimeType": "image/jpeg", "buffer": file.getvalue()})
     expect(read(clean)).to_have_text("2")
+    for how in ("drop", "paste"):
+        press(clean, "Clear")
+        expect(read(clean)).to_have_text("?")
+        clean.evaluate(GIVE, [how, base64.b64encode(file.getvalue()).decode()])
+        expect(read(clean)).to_have_text("2")
+    clean.emulate_media(color_scheme="dark")
+    expect(clean.get_by_test_id("canvas")).to_have_css("filter", "invert(1)")
+    clean.emulate_media(color_scheme="light")
+    expect(clean.get_by_test_id("canvas")).to_have_css("filter", "none")
+
+
+def test_a_picture_that_is_none_gives_one_message(clean):
+    picker = clean.locator("input[type=file]").first
+    picker.set_input_files({"name": "a.heic", "mimeType": "image/heic", "buffer": b"x" * 99})
+    expect(clean.get_by_text("HEIC is not read: save it as JPEG or PNG")).to_be_visible()
+    expect(clean.locator(".toast-body")).to_have_count(1)
+    clean.locator(".toast-close").click()
+
+
+def test_a_server_that_does_not_answer_is_named_and_the_drawing_outlives_it(clean):
+    draw(clean, TWO, -0.25)
+    expect(read(clean)).to_have_text("2")
+    clean.context.set_offline(True)
+    draw(clean, FIVE, 0.25)
+    expect(clean.locator("#status .pill")).to_contain_text("The server does not answer")
+    expect(clean.locator("#answer")).to_have_attribute("data-stale", "")
+    clean.context.set_offline(False)  # whereupon the page is loaded anew
+    expect(read(clean)).to_have_text("25")
+    expect(clean.locator("#answer[data-stale]")).to_have_count(0)
+
+
+def test_while_a_model_is_awaited_the_card_is_dimmed_and_says_which(clean):
+    draw(clean, TWO)
+    expect(read(clean)).to_have_text("2")
+    asked = []  # as if the server took its time
+    clean.route("**/queue/join*", lambda route: asked.append(route))
+    choose(clean, "#first", "forest")
+    expect(clean.locator("#status .pill")).to_contain_text("Loading forest")
+    expect(clean.locator("#answer")).to_have_attribute("data-stale", "")
+    clean.unroute("**/queue/join*")  # lets go what was held
+    expect(clean.locator(".card .model")).to_contain_text("forest")
+    expect(clean.locator("#answer[data-stale]")).to_have_count(0)
+    choose(clean, "#first", "margins")
+    expect(clean.locator(".card .model")).to_contain_text("margins")
+
+
+def choose(page, where, name):
+    page.locator(f"{where} input").click()
+    page.get_by_role("option", name=re.compile(name)).click()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_wrong(clean, scheme):
+    clean.emulate_media(color_scheme=scheme)
+    clean.wait_for_timeout(500)  # in which the colours change
+    assert axe_says(clean) == []
+    draw(clean, TWO)
+    expect(clean.get_by_test_id("why")).to_be_visible()
+    for name in ("Try what it got wrong", "Wrong? Save the right answer"):
+        clean.get_by_role("button", name=name).click()
+    clean.wait_for_timeout(300)
+    assert axe_says(clean) == []
+    for name in ("Try what it got wrong", "Wrong? Save the right answer"):
+        clean.get_by_role("button", name=name).click()
+    clean.emulate_media(color_scheme="light")
+
+
+def axe_says(page):
+    violations = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    return [(v["id"], [node["target"] for node in v["nodes"]][:3]) for v in violations]
 
 
 def test_a_mistake_of_the_model_can_be_tried(clean):
@@ -207,26 +318,27 @@ def test_a_mistake_of_the_model_can_be_tried(clean):
 
 def test_two_models_side_by_side(clean, outputs):
     draw(clean, TWO)
-    clean.locator("#second input").click()
-    clean.get_by_role("option", name=re.compile("forest")).click()
+    choose(clean, "#second", "forest")
     expect(clean.get_by_test_id("bars")).to_have_count(2)
     expect(clean.get_by_test_id("bars").nth(1)).to_contain_text("Probability")
-    clean.locator("#second input").click()
-    clean.get_by_role("option", name="none").click()
+    expect(clean.get_by_role("heading", name="Nearest training images")).to_have_count(1)
+    choose(clean, "#second", "none")
     expect(clean.get_by_test_id("bars")).to_have_count(1)
 
 
 def test_a_correction_is_kept_only_after_opting_in(clean, outputs):
     draw(clean, TWO)
     expect(read(clean)).to_have_text("2")
-    clean.get_by_role("button", name="Was it wrong").click()
-    clean.get_by_label("It should have been").click()
+    clean.get_by_role("button", name="Wrong? Save the right answer").click()
+    clean.get_by_label("The right answer").click()
     clean.get_by_role("option", name="7", exact=True).click()
-    clean.get_by_role("button", name="Keep this drawing").click()
+    clean.get_by_role("button", name="Save", exact=True).click()
     expect(clean.get_by_text("nothing is kept unless you tick the box")).to_be_visible()
+    expect(clean.locator(".toast-body")).to_have_count(1)
+    clean.locator(".toast-close").click()
     assert not (outputs / "feedback").exists()
-    clean.get_by_label("Keep my corrections").check()
-    clean.get_by_role("button", name="Keep this drawing").click()
+    clean.get_by_label("Keep my drawing").check()
+    clean.get_by_role("button", name="Save", exact=True).click()
     expect(clean.locator("#thanks")).to_contain_text("Kept as 7")
     (line,) = (outputs / "feedback" / "corrections.jsonl").read_text().splitlines()
     noted = json.loads(line)
@@ -234,25 +346,52 @@ def test_a_correction_is_kept_only_after_opting_in(clean, outputs):
     assert (outputs / "feedback" / "pictures" / "7" / noted["picture"]).is_file()
 
 
-def test_a_finger_draws_on_a_dark_phone_without_scrolling(demo, chromium):
+@pytest.fixture
+def phone(demo, chromium):
+    """The page on a small dark phone whose owner speaks German."""
     context = chromium.new_context(
-        viewport={"width": 390, "height": 700}, has_touch=True, is_mobile=True, color_scheme="dark"
+        viewport={"width": 375, "height": 553},
+        has_touch=True,
+        is_mobile=True,
+        color_scheme="dark",
+        locale="de-DE",
     )
     page = context.new_page()
     page.goto(demo[0])
-    box = settled_box(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    touch = context.new_cdp_session(page)
+    settled_box(page)
+    yield page
+    context.close()
+
+
+def test_a_finger_draws_on_a_phone_without_scrolling_even_if_another_rests(phone):
+    box = phone.get_by_test_id("canvas").bounding_box()
+    assert box["width"] > 345
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 375
+    touch = phone.context.new_cdp_session(phone)
     places = [{"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]} for x, y in TWO]
-    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": places[:1]})
+    rest = {"x": box["x"] + 20, "y": box["y"] + 20, "id": 1}
+
+    def send(kind, *points):
+        points = [rest, *({**point, "id": 2} for point in points)] if kind != "touchEnd" else []
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    send("touchStart")
+    send("touchStart", places[0])
     for start, end in pairwise(places):
         for share in (0.25, 0.5, 0.75, 1):
-            point = {key: start[key] + share * (end[key] - start[key]) for key in "xy"}
-            touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
-    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    expect(read(page)).to_have_text("2")
-    assert page.evaluate("window.scrollY") == 0
-    context.close()
+            send("touchMove", {key: start[key] + share * (end[key] - start[key]) for key in "xy"})
+    send("touchEnd")
+    expect(read(phone)).to_have_text("2")
+    assert phone.evaluate("window.scrollY") == 0
+    answer = read(phone).bounding_box()
+    assert answer["y"] + answer["height"] < 553
+    assert answer["y"] - box["y"] - box["height"] < 90  # the tools alone are between
+
+
+def test_the_page_speaks_english_whatever_the_browser_does(phone):
+    assert phone.evaluate("document.documentElement.lang") == "en"
+    phone.set_viewport_size({"width": 1280, "height": 900})
+    expect(phone.get_by_text("Use via API")).to_be_visible()
 
 
 # -- programs ------------------------------------------------------------
@@ -271,8 +410,12 @@ def test_the_api_answers_as_predict_does(demo, reader, tmp_path):
     paper = tmp_path / "two.png"
     Image.fromarray(255 - np.pad(digit_picture(), 40)).save(paper)
     client = Client(demo[0], verbose=False)
+    (parameter,) = client.view_api(return_format="dict")["named_endpoints"]["/predict"][
+        "parameters"
+    ]
     answer = client.predict(handle_file(paper), api_name="/predict")
     client.close()
+    assert parameter["example_input"]["path"] == "digit.png"  # what the page tells to paste
     expected = reader.read(Image.open(paper)).as_json("two.png")
     assert answer["label"] == expected["label"] == "2"
     assert answer["scores"] == pytest.approx(expected["scores"])
@@ -449,136 +592,3 @@ def test_no_file_of_the_machine_is_served(demo, path):
         urllib.request.urlopen(demo[0] + path, timeout=10)
     with refused.value:
         assert refused.value.code in (403, 404)
-
-
-# -- the parts -----------------------------------------------------------
-
-
-def png_uri(image):
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-
-
-BAD_DRAWINGS = {
-    "a number": 5,
-    "a list": ["data:image/png;base64,"],
-    "another kind": "data:image/svg+xml;base64,AAAA",
-    "a path": "/etc/passwd",
-    "no base64": "data:image/png;base64,%%%",
-    "no picture": "data:image/png;base64,AAAA",
-    "too long": "data:image/png;base64," + "A" * 500_000,
-    "cut off": png_uri(Image.new("RGBA", (WIDTH, HEIGHT)))[:-400],
-    "too large": png_uri(Image.new("RGBA", (5000, 5000))),
-    "without alpha": png_uri(Image.new("RGB", (WIDTH, HEIGHT))),
-}
-
-
-@pytest.mark.parametrize("name", BAD_DRAWINGS)
-def test_only_a_drawing_is_taken_for_one(name):
-    with pytest.raises(UserError):
-        drawing_ink(BAD_DRAWINGS[name])
-
-
-def test_a_drawing_keeps_its_ink():
-    ink = drawing_ink(as_drawing(digit_picture()))
-    assert ink.shape == (HEIGHT, WIDTH)
-    assert 0.2 < (ink > 127).mean() / ((digit_picture() > 127).mean()) < 0.6
-    assert not drawing_ink("").any()
-
-
-@pytest.mark.parametrize(
-    "name", ["..", "../margins", "/etc", "", None, 5, ["margins"], "margins/../forest"]
-)
-def test_only_a_listed_run_can_be_chosen(outputs, name):
-    with pytest.raises(UserError, match="runs listed"):
-        LoadedRuns(outputs).reader(name)
-
-
-def test_completed_runs_with_models_inside_the_folder_are_listed(outputs, tmp_path):
-    assert set(LoadedRuns(outputs).listed()) == {"margins", "forest"}
-    Run.claim(tmp_path / "runs" / "failed", []).finish("failed")
-    (tmp_path / "runs" / "link").symlink_to(outputs / "margins", target_is_directory=True)
-    assert LoadedRuns(tmp_path / "runs").listed() == {}
-    with pytest.raises(UserError, match="no completed run"):
-        LoadedRuns(tmp_path / "runs").preferred()
-
-
-def test_feedback_is_bounded_and_names_are_its_own(reader, tmp_path, monkeypatch):
-    ink = np.pad(digit_picture(), 40)
-    feedback, answer = Feedback(tmp_path / "feedback"), reader.read_ink(ink)
-    for label in ("../x", "", None, "11", "/"):
-        with pytest.raises(UserError, match="choose"):
-            feedback.save(ink, label, reader.classes, answer, "m")
-    saved = [feedback.save(ink, label, reader.classes, answer, "m") for label in "77221133"]
-    assert all(path.parent.parent == tmp_path / "feedback" / "pictures" for path in saved)
-    monkeypatch.setattr("mnist_exp.app.feedback.MAX_PICTURES", 8)
-    with pytest.raises(UserError, match="no room"):
-        feedback.save(ink, "7", reader.classes, answer, "m")
-
-
-def test_a_folder_that_takes_no_corrections_is_named(reader, tmp_path):
-    ink = np.pad(digit_picture(), 40)
-    (tmp_path / "feedback").touch()
-    with pytest.raises(UserError, match=r"feedback takes no corrections: .*irectory"):
-        Feedback(tmp_path / "feedback").save(ink, "7", reader.classes, reader.read_ink(ink), "m")
-    with pytest.raises(UserError, match="draw a digit first"):
-        Feedback(tmp_path / "f").save(0 * ink, "7", reader.classes, reader.read_ink(0 * ink), "m")
-
-
-def test_feedback_is_a_dataset(reader, tmp_path):
-    ink = np.pad(digit_picture(), 40)
-    answer = reader.read_ink(ink)
-    for label in "7777722222":
-        Feedback(tmp_path / "feedback").save(ink, label, reader.classes, answer, "m")
-    folders = [f"outputs='{tmp_path.as_posix()}'", f"cache_dir='{tmp_path.as_posix()}'"]
-    dataset = build(compose(["dataset=feedback", *folders])).load()
-    assert dataset.classes == ("2", "7")
-    assert (len(dataset.train), len(dataset.test)) == (8, 2)
-
-
-@pytest.mark.parametrize(
-    "words", [["--host", "0.0.0.0"], ["--host", "0.0.0.0", "--auth", "user:"], ["--auth", "x"]]
-)
-def test_no_door_is_opened_without_a_password(monkeypatch, capsys, words):
-    monkeypatch.setattr(sys, "argv", ["demo", *words])
-    with pytest.raises(SystemExit):
-        main()
-    assert "USER:PASSWORD" in capsys.readouterr().err
-
-
-def test_a_port_that_is_taken_is_named(monkeypatch, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        monkeypatch.setattr(sys, "argv", ["demo", "--runs", str(tmp_path), "--port", str(port)])
-        with pytest.raises(
-            SystemExit, match=rf"error: 127.0.0.1:{port} cannot be used .* choose another --port"
-        ):
-            main()
-
-
-def test_a_run_that_is_not_there_is_named_without_gradio(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "gradio", None)  # to import it is an error now
-    monkeypatch.setattr(sys, "argv", ["demo", "--run", "gone", "--runs", str(tmp_path)])
-    with pytest.raises(SystemExit, match="error: no run at gone"):
-        main()
-
-
-def test_settings_of_gradio_do_not_count_while_the_page_is_served(monkeypatch):
-    monkeypatch.setenv("GRADIO_ALLOWED_PATHS", "/etc")
-    monkeypatch.setenv("GRADIO_TEMP_DIR", "elsewhere")
-    with _without_gradio_variables():
-        assert [name for name in os.environ if "GRADIO" in name] == ["GRADIO_TEMP_DIR"]
-    assert os.environ["GRADIO_ALLOWED_PATHS"] == "/etc"
-
-
-def test_without_any_run_one_is_trained_first_and_the_data_named(tmp_path, monkeypatch, capfd):
-    monkeypatch.setenv("MNIST_EXP_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("MNIST_EXP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("MNIST_EXP_MIRRORS", "http://127.0.0.1:9/")
-    runs = LoadedRuns(tmp_path / "out")
-    name = first_run(runs)
-    assert Path(name).name in {run.path.name for run in runs.listed().values()}
-    printed = capfd.readouterr().err
-    assert "training model=sgd first" in printed
-    assert "bundled with scikit-learn" in printed

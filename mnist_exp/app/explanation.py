@@ -38,6 +38,13 @@ class Explainer:
             return self._mistakes
 
     @cached_property
+    def threshold(self) -> float | None:
+        """The probability below which the model is not sure; None where its card has none."""
+        confidence = self.reader.run.model_card.get("confidence")
+        threshold = confidence.get("threshold") if isinstance(confidence, dict) else None
+        return float(threshold) if isinstance(threshold, int | float) else None
+
+    @cached_property
     def _mistakes(self) -> list[Mistake] | None:
         run, classes = self.reader.run, self.reader.classes
         try:

@@ -15,9 +15,13 @@ def add_options(parser: argparse.ArgumentParser, port: int) -> None:
     parser.add_argument("--auth", metavar="USER:PASSWORD", help="what visitors must enter")
 
 
-def check_options(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    """Refuse what would let anybody in, or makes no sense."""
-    if arguments.host not in LOOPBACK and not arguments.auth:
+def check_options(
+    parser: argparse.ArgumentParser, arguments: argparse.Namespace, public: bool = False
+) -> None:
+    """Refuse what would let anybody in who is not invited, or makes no sense."""
+    if public and arguments.auth:
+        parser.error("--public lets everybody in: leave out --auth, or --public")
+    if arguments.host not in LOOPBACK and not (arguments.auth or public):
         parser.error(
             f"--host {arguments.host} lets other machines in: give --auth USER:PASSWORD too"
         )

@@ -1,31 +1,42 @@
 """The runs that a visitor may choose from: listed under one folder, never found by a path sent."""
 
+import logging
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from mnist_exp.app.naming import DATE
 from mnist_exp.errors import UserError
 from mnist_exp.recognition import Reader
-from mnist_exp.report.page import percent
 from mnist_exp.runs import Run, find_runs, open_run
 
 MAX_LOADED = 4  # models in memory; a forest on all of MNIST takes 100 MB
 MAX_LISTED = 200
+UNREADABLE = "this model cannot be loaded, its files are damaged: choose another"
+
+log = logging.getLogger(__name__)
 
 
 class LoadedRuns:
-    """The completed runs with a model under a folder, of which a few are loaded."""
+    """The completed runs with a model under a folder, of which a few are loaded.
 
-    def __init__(self, root: Path, first: Run | None = None) -> None:
-        self.root = root
-        self.first = first  # named on the command line, perhaps outside of the folder
+    `named` are those of the command line, perhaps outside of the folder; the first is the one to
+    begin with. With `only_named` there are no others.
+    """
+
+    def __init__(self, root: Path, named: Sequence[Run] = (), only_named: bool = False) -> None:
+        self.root, self.named, self.only_named = root, named, only_named
         self._load = lru_cache(MAX_LOADED)(self._read)
         self._lock = threading.Lock()
 
     def listed(self) -> dict[str, Run]:
         """Name to run, the newest first; a symbolic link does not lead out of the folder."""
+        named = {_short(run.path): run for run in self.named if run.has_model}
+        if self.only_named:
+            return named
         root = self.root.resolve()
         candidates = sorted(
             (
@@ -41,31 +52,44 @@ class LoadedRuns:
             for run in candidates[:MAX_LISTED]
             if _is_completed(run)
         }
-        if self.first is None or any(run.path.samefile(self.first.path) for run in runs.values()):
-            return runs
-        return {str(self.first.path): self.first, **runs}
+        listed = [run.path.resolve() for run in runs.values()]
+        outside = {n: run for n, run in named.items() if run.path.resolve() not in listed}
+        return outside | runs
 
     def preferred(self) -> str:
-        """The name of the run to begin with: the first, the latest or the newest."""
+        """The name of the run to begin with: the first named, the latest or the newest."""
         runs = self.listed()
         try:
-            wanted = self.first or open_run("latest", self.root)
-            return next(name for name, run in runs.items() if run.path.samefile(wanted.path))
+            wanted = self.named[0] if self.named else open_run("latest", self.root)
+            there = wanted.path.resolve()
+            return next(name for name, run in runs.items() if run.path.resolve() == there)
         except (UserError, StopIteration):  # latest was moved away, or is a search's trial
             if not runs:
                 raise UserError(f"no completed run with a model in {self.root}") from None
             return next(iter(runs))
 
     def reader(self, name: object) -> Reader:
-        """The model of a listed run; UserError for any other name."""
-        with self._lock:  # loaded once, however many threads ask
-            return self._load(name if isinstance(name, str) else "")
+        """The model of a listed run; UserError, which names no folder, where there is none."""
+        try:
+            with self._lock:  # loaded once, however many threads ask
+                return self._load(name if isinstance(name, str) else "")
+        except OSError as error:
+            raise UserError(UNREADABLE) from error
 
     def _read(self, name: str) -> Reader:
         run = self.listed().get(name)
         if run is None:
-            raise UserError("choose one of the runs listed")
-        return Reader(run)
+            raise UserError("this model is not there any more: choose one of the runs listed")
+        try:
+            return Reader(run)
+        except UserError as error:
+            log.warning("%s", error)
+            raise UserError(UNREADABLE) from error
+
+
+def _short(path: Path) -> str:
+    """What tells a run from others without the server's folders: its name, with its day if any."""
+    return "/".join(path.parts[-2:] if DATE.fullmatch(path.parent.name) else path.parts[-1:])
 
 
 def _is_completed(run: Run) -> bool:
@@ -77,7 +101,7 @@ def _is_completed(run: Run) -> bool:
 
 def first_run(runs: LoadedRuns) -> str:
     """The name of the run to begin with; a model is trained where there is none."""
-    if runs.first is None and not runs.listed():
+    if not runs.named and not runs.listed():
         train(runs.root)
     return runs.preferred()
 
@@ -94,15 +118,3 @@ def train(outputs: Path) -> None:
     command = [sys.executable, "-m", "mnist_exp.train", "model=sgd", f"outputs='{quoted}'"]
     if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
         raise UserError("training failed; see above")
-
-
-def describe(run: Run, name: str) -> str:
-    """A run in one line, for a list: model, data, test accuracy, folder."""
-    try:
-        target = str(run.config["model"]["_target_"]).rpartition(".")[2]
-        facts = [target, str(run.config["dataset"]["name"])]
-        accuracy = run.metrics.get("test", {}).get("accuracy")
-        facts += [percent(accuracy)] if accuracy is not None else []
-    except (UserError, KeyError, TypeError):
-        facts = []
-    return " · ".join([*facts, name])

@@ -10,30 +10,40 @@ from starlette.middleware import Middleware
 from mnist_exp.app import views
 from mnist_exp.app.explanation import Explainer
 from mnist_exp.app.feedback import Feedback
-from mnist_exp.app.loaded_runs import MAX_LOADED, LoadedRuns, describe
+from mnist_exp.app.limits import PerVisitor
+from mnist_exp.app.loaded_runs import MAX_LOADED, LoadedRuns
+from mnist_exp.app.naming import Title, describe
 from mnist_exp.app.pictures import as_drawing, drawing_ink
-from mnist_exp.app.server import Guard, GuardedBlocks
+from mnist_exp.app.server import FirstScript, Guard, GuardedBlocks
+from mnist_exp.app.views import Reading
 from mnist_exp.errors import UserError
-from mnist_exp.handwriting import as_prepared, photo_to_ink, read_image
-from mnist_exp.recognition import Answer, Reader
+from mnist_exp.handwriting import Ink, as_prepared, photo_to_ink, read_image
 
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_UPLOAD = 10_000_000  # bytes
 WAITING = 64  # questions in the queue; further visitors learn that the server is busy
 AT_ONCE = 2
 NONE = ""  # the choice of no second model
+UNREAD = {".heic", ".heif", ".avif", ".svg"}  # what phones and drawing programs save
+ASKING = "(drawing, first, second) => asking(drawing, first, second)"  # in status.js
+QUICK: dict[str, Any] = {
+    "show_progress": "hidden",
+    "trigger_mode": "always_last",
+    "concurrency_limit": AT_ONCE,
+    "api_visibility": "private",
+}
 
 
 class Demo:
     """The events of the page, in terms of what the browser sends."""
 
-    def __init__(self, runs: LoadedRuns, first: str, feedback: Feedback) -> None:
+    def __init__(self, runs: LoadedRuns, first: str, feedback: Feedback | None) -> None:
         self.runs, self.first, self.feedback = runs, first, feedback
         self._explainer = lru_cache(MAX_LOADED)(Explainer)
 
     def choices(self) -> list[tuple[str, str]]:
         """What the lists of runs show, and the name that each entry stands for."""
-        return [(describe(run, name), name) for name, run in self.runs.listed().items()]
+        return [(str(describe(run, name)), name) for name, run in self.runs.listed().items()]
 
     def warm_up(self) -> None:
         """Read what the first visitor would wait for."""
@@ -41,27 +51,32 @@ class Demo:
         explainer.reader.neighbours  # noqa: B018  (building it is the point)
         explainer.mistakes  # noqa: B018
 
-    def _readings(self, drawing: object, *names: object) -> list[tuple[Reader, str, Answer]]:
+    def _reading(self, ink: Ink, name: str) -> Reading:
+        """What a model reads; a model that cannot be loaded says so in its own place."""
+        try:
+            explainer = self._explainer(self.runs.reader(name))
+        except UserError as error:
+            run = self.runs.listed().get(name)
+            return Reading(describe(run, name) if run else Title("", ""), problem=str(error))
+        reader = explainer.reader
+        return Reading(describe(reader.run, name), reader.read_ink(ink), explainer)
+
+    def _readings(self, drawing: object, *names: object) -> list[Reading]:
         """What each model reads; the second may be none, or the first once more."""
         ink = drawing_ink(drawing)
-        readers = {str(name): self.runs.reader(name) for name in names if name or name is names[0]}
-        return [
-            (reader, describe(reader.run, name), reader.read_ink(ink))
-            for name, reader in readers.items()
-        ]
+        wanted = [str(name) for name in names if name or name is names[0]]
+        return [self._reading(ink, name) for name in dict.fromkeys(wanted)]
 
     def read(self, drawing: object, first: object, second: object) -> str:
-        """The answers."""
-        return views.cards(self._readings(drawing, first, second))
+        """The answers; after a `#` the page numbers its questions, to know late answers."""
+        question = ""
+        if isinstance(drawing, str):
+            drawing, _, question = drawing.partition("#")
+        return views.cards(self._readings(drawing, first, second), question[:20])
 
-    def explain(self, drawing: object, first: object, second: object) -> tuple[str, str]:
-        """The reasons; the thanks for an earlier correction disappear."""
-        return views.reasons(
-            [
-                (self._explainer(reader), title, answer)
-                for reader, title, answer in self._readings(drawing, first, second)
-            ]
-        ), ""
+    def explain(self, drawing: object, first: object, second: object) -> str:
+        """The reasons."""
+        return views.reasons(self._readings(drawing, first, second))
 
     def put(self, upload: object) -> str:
         """An upload as a drawing: what was taken for ink."""
@@ -80,105 +95,103 @@ class Demo:
             raise UserError("choose one of the examples")
         return as_drawing(mistakes[index].image)
 
-    def labels(self, first: object) -> Any:
-        """The classes of a model, to correct it by."""
-        return gr.Dropdown(choices=list(self.runs.reader(first).classes), value=None)
-
-    def examples(self, first: object) -> str:
-        """The most confident mistakes of a model."""
-        return views.examples(self._explainer(self.runs.reader(first)))
+    def about(self, first: object) -> tuple[Any, str]:
+        """The classes of a model, to correct it by, and its most confident mistakes."""
+        try:
+            explainer = self._explainer(self.runs.reader(first))
+        except UserError:  # its card says why
+            return gr.Dropdown(choices=[]), ""
+        classes = gr.Dropdown(choices=list(explainer.reader.classes))
+        return classes, views.examples(explainer.mistakes or [])
 
     def correct(self, drawing: object, first: object, label: object, agreed: object) -> str:
         """Keep a correction, if the visitor agreed to that."""
+        if self.feedback is None:
+            raise UserError("this page keeps nothing")
         if agreed is not True:
             raise UserError("nothing is kept unless you tick the box")
-        ((reader, title, answer),) = self._readings(drawing, first)
-        self.feedback.save(drawing_ink(drawing), label, reader.classes, answer, title)
+        ink, reader = drawing_ink(drawing), self.runs.reader(first)
+        title = str(describe(reader.run, str(first)))
+        self.feedback.save(ink, label, reader.classes, reader.read_ink(ink), title)
         return f"Kept as {label}. Thank you."
 
-    def refresh(self) -> tuple[Any, Any]:
-        """The lists of runs, as they are when a page is opened."""
+    def refresh(self, first: object) -> tuple[Any, Any]:
+        """The lists of runs, as they are when a page is opened; the newest for one that is gone."""
         choices = self.choices()
-        return gr.Dropdown(choices=choices), gr.Dropdown(choices=[("none", NONE), *choices])
+        if first not in [name for _, name in choices]:
+            first = self.runs.preferred()
+        models = gr.Dropdown(choices=choices, value=str(first))
+        return models, gr.Dropdown(choices=[("none", NONE), *choices])
 
     def predict(self, path: object) -> dict[str, Any]:
         """What `mnist_exp.predict --json` prints for one picture, read by the first model."""
         stored = _stored(path)  # `path` is the parameter's name in the API
         image = read_image(stored, "the picture")
-        return self.runs.reader(self.first).read(image).as_json(stored.name)
+        name = self.first if self.first in self.runs.listed() else self.runs.preferred()
+        return self.runs.reader(name).read(image).as_json(stored.name)
 
 
 def _stored(upload: object) -> Path:
     """Where Gradio put a file that was sent."""
     if not isinstance(upload, dict) or not isinstance(upload.get("path"), str):
         raise UserError("send one picture")
-    return Path(upload["path"])
+    stored = Path(upload["path"])
+    if stored.suffix.lower() in UNREAD:
+        raise UserError(f"{stored.suffix[1:].upper()} is not read: save it as JPEG or PNG")
+    return stored
 
 
 def build_page(demo: Demo) -> gr.Blocks:
     """Lay out the components and tie them to the events."""
     choices = demo.choices()
-    quick: dict[str, Any] = {
-        "show_progress": "hidden",
-        "trigger_mode": "always_last",
-        "concurrency_limit": AT_ONCE,
-        "api_visibility": "private",
-    }
+    # From the run's files: the model itself is loaded once the port answers.
+    classes = demo.runs.listed()[demo.first].model_card["classes"]
     page = GuardedBlocks(title="Draw a digit", analytics_enabled=False, delete_cache=(600, 600))
     with page:
         gr.HTML(_text("head.html"))
-        with gr.Row():
-            with gr.Column(scale=5, min_width=260):
-                canvas = gr.HTML(
-                    "",
-                    html_template=_text("canvas.html"),
-                    css_template=_text("canvas.css"),
-                    js_on_load=_text("canvas.js"),
-                    elem_id="canvas",
-                )
-                with gr.Accordion("Upload a picture", open=False):
-                    upload = gr.Image(
-                        type="filepath",
-                        show_label=False,
-                        sources=["upload", "clipboard"],
-                        height=180,
-                    )
-                with gr.Accordion("Try what it got wrong", open=False) as wrong:
-                    tries = gr.HTML("", js_on_load=_text("examples.js"), elem_id="examples")
-            with gr.Column(scale=6, min_width=260):
+        with gr.Column(elem_id="stage"):
+            canvas = _html("canvas", css_template=_text("canvas.css"))
+            with gr.Column(elem_id="reading"):
+                _html("status")
                 answer = gr.HTML(views.cards([]), elem_id="answer")
-                with gr.Row():
+                with gr.Row(elem_id="models"):
                     first = gr.Dropdown(choices, value=demo.first, label="Model", elem_id="first")
                     second = gr.Dropdown(
                         [("none", NONE), *choices],
                         value=NONE,
-                        label="Beside it",
+                        label="Compare with",
                         elem_id="second",
                     )
+                with gr.Accordion(
+                    "Wrong? Save the right answer", open=False, visible=demo.feedback is not None
+                ):
+                    with gr.Row():
+                        label = gr.Dropdown(list(classes), label="The right answer", value=None)
+                        keep = gr.Button("Save")
+                    agreed = gr.Checkbox(
+                        False, label="Keep my drawing and its answer on this server, to train on"
+                    )
+                    thanks = gr.HTML("", elem_id="thanks")
+            with gr.Column(elem_id="pictures"):
+                upload = gr.UploadButton("Upload a picture", elem_id="upload", size="md")
+                with gr.Accordion("Try what it got wrong", open=False):
+                    tries = gr.HTML("", js_on_load=_text("examples.js"), elem_id="examples")
         why = gr.HTML("", elem_id="why")
-        with gr.Accordion("Was it wrong? Teach it", open=False):
-            agreed = gr.Checkbox(
-                False, label=f"Keep my corrections, as pictures in {demo.feedback.folder}"
-            )
-            with gr.Row():
-                # From the run's files: the model itself is loaded once the port answers.
-                classes = demo.runs.listed()[demo.first].model_card["classes"]
-                label = gr.Dropdown(list(classes), label="It should have been", value=None)
-                keep = gr.Button("Keep this drawing")
-            thanks = gr.HTML("", elem_id="thanks")
         asked = [canvas, first, second]
         chosen = [first.input, second.input]
         # One event for all that changes the answer: of several, an earlier one might end last.
-        gr.on([canvas.input, *chosen], demo.read, asked, answer, **quick)
-        gr.on([canvas.select, *chosen], demo.explain, asked, [why, thanks], **quick)
-        first.input(demo.examples, first, tries, **quick)
-        first.input(demo.labels, first, label, **quick)
+        reading = gr.on([canvas.input, *chosen], demo.read, asked, answer, js=ASKING, **QUICK)
+        reading.failure(None, js="() => unanswered()")
+        gr.on([canvas.select, *chosen], demo.explain, asked, why, **QUICK)
+        canvas.input(None, None, thanks, js="() => ''")  # they were for another drawing
+        first.input(demo.about, first, [label, tries], **QUICK)
         # Uploads come as the paths where they were stored: Gradio would decode them without bounds.
-        upload.upload(demo.put, upload, canvas, preprocess=False, **quick)
-        wrong.expand(demo.examples, first, tries, **quick)
-        tries.select(demo.put_example, first, canvas, **quick)
-        keep.click(demo.correct, [canvas, first, label, agreed], thanks, **quick)
-        page.load(demo.refresh, None, [first, second], **quick)
+        upload.upload(demo.put, upload, canvas, preprocess=False, **QUICK)
+        tries.select(demo.put_example, first, canvas, **QUICK)
+        keep.click(demo.correct, [canvas, first, label, agreed], thanks, **QUICK)
+        opened = page.load(demo.refresh, first, [first, second], **QUICK)
+        opened.then(demo.read, asked, answer, js=ASKING, **QUICK)
+        opened.then(demo.about, first, [label, tries], **QUICK)
         # For programs, which call it by its name; nothing of it is shown.
         gr.Button(visible=False).click(
             demo.predict,
@@ -191,13 +204,26 @@ def build_page(demo: Demo) -> gr.Blocks:
     return page
 
 
+def _html(name: str, **options: Any) -> gr.HTML:
+    """A component of a template and its script."""
+    script = _text(f"{name}.js")
+    return gr.HTML(
+        "", html_template=_text(f"{name}.html"), js_on_load=script, elem_id=name, **options
+    )
+
+
 def _text(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def serve(demo: Demo, host: str, port: int, auth: tuple[str, str] | None) -> gr.Blocks:
+def serve(
+    demo: Demo, host: str, port: int, auth: tuple[str, str] | None, root_path: str, public: bool
+) -> gr.Blocks:
     """Build the page and answer on a port, until the process ends or the page is closed."""
     page = build_page(demo)
+    middleware = [Middleware(Guard), Middleware(FirstScript)]
+    if public:
+        middleware.insert(0, Middleware(PerVisitor))
     page.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE, api_open=False)
     page.launch(
         server_name=host,
@@ -210,7 +236,7 @@ def serve(demo: Demo, host: str, port: int, auth: tuple[str, str] | None) -> gr.
         max_threads=8,
         max_file_size=MAX_UPLOAD,
         allowed_paths=[],
-        root_path="",
+        root_path=root_path,
         enable_monitoring=False,
         run_history=False,
         ssr_mode=False,
@@ -223,7 +249,7 @@ def serve(demo: Demo, host: str, port: int, auth: tuple[str, str] | None) -> gr.
             primary_hue="orange", font=["system-ui", "sans-serif"], font_mono=["monospace"]
         ),
         css_paths=[TEMPLATES / "page.css"],
-        app_kwargs={"middleware": [Middleware(Guard)]},
+        app_kwargs={"middleware": middleware},
         prevent_thread_lock=True,
     )
     return page

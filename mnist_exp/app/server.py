@@ -2,12 +2,14 @@
 
 import json
 import logging
+import re
 import traceback
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio_client import utils as client_utils  # type: ignore[import-untyped]
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +20,8 @@ log = logging.getLogger(__name__)
 
 _PACKAGE = str(Path(mnist_exp.__file__).parent)
 MAX_BODY = 12_000_000  # bytes of any request; an upload may have 10 MB
+SCRIPT = Path(__file__).parent / "templates" / "first.js"
+EXAMPLE = {"path": "digit.png", "orig_name": "digit.png", "meta": {"_type": "gradio.FileData"}}
 SENSELESS = "this is not what the page sends"
 
 
@@ -27,6 +31,15 @@ class GuardedBlocks(gr.Blocks):
     Gradio has no switch for either: it prints a traceback for every senseless payload, downloads
     what a payload names by its address without bounds, and reads any path that has no `meta`.
     """
+
+    def get_api_info(self, all_endpoints: bool = False, page: str | None = None) -> Any:
+        """Describe the API; the example is a file of the reader's, no address, which is refused."""
+        info = super().get_api_info(all_endpoints, page)
+        for endpoint in info["named_endpoints"].values():
+            for parameter in endpoint["parameters"]:
+                if client_utils.is_file_obj_with_meta(parameter["example_input"]):
+                    parameter["example_input"] = EXAMPLE
+        return info
 
     async def process_api(self, *arguments: Any, **options: Any) -> dict[str, Any]:
         """Run an event; a failure is shown to the visitor, and logged in one line."""
@@ -69,7 +82,7 @@ class Guard:
             return
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if not length.isdigit() or int(length) > MAX_BODY:
-            await _refuse(send, 413, "too large")
+            await refuse(send, 413, "too large")
             return
         received, answered = 0, False
 
@@ -93,12 +106,52 @@ class Guard:
             if answered:
                 await send({"type": "http.response.body", "body": b""})
             elif received > MAX_BODY:
-                await _refuse(send, 413, "too large")
+                await refuse(send, 413, "too large")
             else:
-                await _refuse(send, 400, SENSELESS)
+                await refuse(send, 400, SENSELESS)
 
 
-async def _refuse(send: Send, status: int, reason: str) -> None:
+class FirstScript:
+    """ASGI middleware: a page's first script is `first.js`, and Gradio's address follows it.
+
+    Links to files that Gradio has not (a manifest, an icon) are taken away.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        script = SCRIPT.read_bytes().replace(b"\\", rb"\\")
+        icon = b'<link rel="icon" href="data:,">'
+        self.edits = (
+            (b"<head>", b"<head>" + icon + b"<script>" + script + b"</script>"),
+            (b'<link rel="manifest" href="/manifest.json" />', b""),
+            (rb'const root = "[^"]*";', b"const root = gradio_config.root;"),
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Change the pages among the answers."""
+        held: list[Message] = []
+
+        async def changed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if headers.get("content-type", "").startswith("text/html"):
+                    held.append(message)  # until its length is known
+                    return
+            elif held:
+                body = message.get("body", b"")
+                for old, new in self.edits:
+                    body = re.sub(old, new, body, count=1)
+                start, message = held.pop(), {**message, "body": body}
+                if not message.get("more_body"):
+                    MutableHeaders(scope=start)["content-length"] = str(len(body))
+                await send(start)
+            await send(message)
+
+        await self.app(scope, receive, changed)
+
+
+async def refuse(send: Send, status: int, reason: str) -> None:
+    """Answer with a status and a reason instead of the application."""
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps({"error": reason}).encode()})

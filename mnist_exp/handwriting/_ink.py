@@ -1,111 +1,44 @@
-"""From a file to its picture, and from a photo, a scan or a drawing to the ink in it."""
+"""From a picture to the ink on it: what is not writing goes before anything is measured."""
 
-from contextlib import nullcontext
-from pathlib import Path
-from typing import Any, BinaryIO
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy  # its parts are imported when they are first used
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from mnist_exp.errors import UserError
+from mnist_exp.handwriting._files import LUMINANCE, Values, colour_values
+from mnist_exp.handwriting._paper import SMALL, Mask, canvas_of, difference, surface
+from mnist_exp.handwriting._parts import SLENDER, slenderness, writing
 
 Ink = NDArray[np.uint8]
 
-FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM")  # EPS would start Ghostscript
-MAX_PIXELS = 64_000_000  # that are decoded; a small file can unpack to gigabytes
-WORKING_SIDE = 400  # px; a larger picture says no more about a digit and takes 100 times as long
-DEPTHS = 1, 255, 4095, 65535  # the lightest value of floats, and of 8, 12 and 16 bits
 MIN_CONTRAST = 24  # of 255: paper texture and JPEG noise stay below, the faintest pencil above
+ALL = 0.995  # of the ink
+NOISE = 0.1  # the most that a pixel of one ground differs from it
+ALIKE, PAPER = 12, 0.2  # levels of 255; share of the picture that is as light as light ink
+BLANK = 0.25  # share of the light that paper's texture may swallow
 
 
-def open_picture(file: BinaryIO) -> Image.Image:
-    """Read the header of a picture, of any size, and decode nothing.
+LINES = "lines through the digit: write on plain paper"
+EDGE = "it touches the edge of the picture: leave a margin"
 
-    `Image.open` would refuse a JPEG of 180 megapixels, and warn on stderr of one of 90. It does
-    not know that JPEG can be reduced while it is decoded, and its limit holds for the whole
-    process. So the reader of the format is called directly; the caller checks the size.
 
-    Parameters
+@dataclass(frozen=True)
+class Page:
+    """The ink on a picture.
+
+    Attributes
     ----------
-    file : BinaryIO
-        An open file, which must stay open until the picture is decoded.
-
-    Returns
-    -------
-    Image.Image
-        The picture with its size, not yet decoded.
-
-    Raises
-    ------
-    UnidentifiedImageError
-        If the file has none of the formats in `FORMATS`.
-
-    Examples
-    --------
-    >>> import io
-    >>> from PIL import Image
-    >>> file = io.BytesIO()
-    >>> Image.new("1", (12_000, 8_000)).save(file, "PNG")
-    >>> open_picture(file).size
-    (12000, 8000)
+    ink : array of shape (h, w), uint8
+        White ink on black, of at most 400x400 px; all zeros where there is none.
+    obstacle : str or None
+        What stands in the way of reading it, if anything does.
     """
-    Image.init()  # makes the formats known
-    file.seek(0)
-    start = file.read(16)
-    file.seek(0)
-    for read_header, accepts in (Image.OPEN[name] for name in FORMATS):
-        if accepts is None or accepts(start):
-            return read_header(file, "")
-    raise UnidentifiedImageError(f"none of {', '.join(FORMATS)}")
 
-
-def read_image(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
-    """Decode the picture in a file; a large JPEG is reduced while it is decoded.
-
-    Parameters
-    ----------
-    file : Path or BinaryIO
-        A PNG, JPEG, GIF, WebP, BMP, TIFF or PPM file.
-    name : str, optional
-        What messages call it; by default its path.
-
-    Returns
-    -------
-    Image.Image
-        The decoded picture, in the mode of the file.
-
-    Raises
-    ------
-    UserError
-        If the file cannot be read, or would unpack to more than `MAX_PIXELS`.
-
-    Examples
-    --------
-    >>> import io
-    >>> from PIL import Image
-    >>> file = io.BytesIO()
-    >>> Image.new("L", (4000, 3000)).save(file, "JPEG")
-    >>> read_image(file).size
-    (2000, 1500)
-    >>> read_image(io.BytesIO(b"hello"), "note.txt")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    mnist_exp.errors.UserError: note.txt: not a readable picture (none of PNG, JPEG, ...)
-    """
-    path = name or str(file)
-    try:
-        with file.open("rb") if isinstance(file, Path) else nullcontext(file) as opened:
-            picture = open_picture(opened)
-            picture.draft("L", (2 * WORKING_SIDE, 2 * WORKING_SIDE))  # a JPEG at 1/2, 1/4 or 1/8
-            if picture.width * picture.height > MAX_PIXELS:
-                raise UserError(
-                    f"{path}: {picture.width}x{picture.height} pixels are more than {MAX_PIXELS:,}"
-                )
-            picture.load()
-            return picture
-    except (OSError, SyntaxError, ValueError, IndexError) as error:
-        raise UserError(f"{path}: not a readable picture ({error})") from error
+    ink: Ink
+    obstacle: str | None = None
 
 
 def ink_box(ink: NDArray[Any]) -> tuple[slice, slice]:
@@ -146,7 +79,7 @@ def photo_to_ink(image: Image.Image) -> Ink:
     Returns
     -------
     array of shape (h, w), uint8
-        White ink on black, at most 400 px a side; all zeros where there is hardly any contrast.
+        White ink on black, of at most 400x400 px; all zeros where there is hardly any contrast.
 
     Examples
     --------
@@ -159,78 +92,116 @@ def photo_to_ink(image: Image.Image) -> Ink:
     >>> ink_box(ink)
     (slice(40, 161, None), slice(145, 157, None))
     """
-    grey = grey_values(image)
-    light = grey if _has_light_ink(grey) else 255 - grey
-    # Paper and shadows: a grey opening removes what is narrower than a third of the picture.
-    window = max(3, min(grey.shape) // 3)
-    smooth = scipy.ndimage.gaussian_filter(light, 1.5)
-    paper = scipy.ndimage.uniform_filter(
-        scipy.ndimage.grey_opening(smooth, (window, window)), window
-    )
-    ink = light - paper
-    ink -= np.median(ink)
-    # 4 standard deviations of Gaussian noise, or the ripples that JPEG leaves around strokes
-    # (measured: 6 % is best).
-    noise = max(6 * np.median(np.abs(ink)), 0.06 * ink.max())
-    # A single pixel is no stroke.
-    if scipy.ndimage.uniform_filter(ink, 2).max() < max(MIN_CONTRAST, 1.5 * noise):
-        return np.zeros(grey.shape, np.uint8)
+    return find_ink(image).ink
+
+
+def find_ink(image: Image.Image) -> Page:
+    """Find the ink in a picture, and what stands in the way of reading it.
+
+    Parameters
+    ----------
+    image : Image.Image
+        A photo, a scan or a drawing, in any mode; its EXIF orientation is applied.
+
+    Returns
+    -------
+    Page
+        The ink without tables, shadows, rules, frames and windows.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> page = find_ink(Image.new("L", (300, 200), "white"))
+    >>> page.ink.any(), page.obstacle
+    (np.False_, None)
+    """
+    colours = colour_values(image)
+    if canvas := canvas_of(colours):
+        box, ground = canvas
+        return _page(np.asarray(difference(colours[box], ground) / 255, np.float32), 0)
+    grey = np.asarray(colours @ LUMINANCE)
+    if max(grey.shape) <= SMALL or _is_cut_out(grey):
+        return _on_one_ground(grey)
+    (weight, dark), (light_weight, light) = (_on_paper(grey, sign) for sign in (1, -1))
+    page = light if light_weight > weight * (1 + _is_inside(dark.ink, light.ink)) else dark
+    # A yellow marker is as light as paper, but not in blue light.
+    return page if page.ink.any() else _on_paper(colours.min(2), 1)[1]
+
+
+def _is_inside(ink: Ink, sheet: Ink) -> bool:
+    """Whether all ink lies in holes of other ink, as on a small sheet on a table."""
+    return bool(ink.any()) and not (ink > 0)[~scipy.ndimage.binary_fill_holes(sheet > 0)].any()
+
+
+def _rarer(grey: Values) -> tuple[Mask, int]:
+    """The rarer half of the lightness, and its sign: 1 where it is the lighter one."""
+    is_light = grey > np.percentile(grey, (2, 98)).mean()
+    return (~is_light, -1) if is_light.mean() > 0.5 else (is_light, 1)
+
+
+def _is_cut_out(grey: Values) -> bool:
+    """Whether all ink is one stroke from side to side of the picture, on one ground."""
+    inked, _ = _rarer(grey)
+    labels, count = scipy.ndimage.label(inked, np.ones((3, 3)))
+    if not count or np.ptp(np.percentile(grey, (2, 98))) < 3 * MIN_CONTRAST:
+        return False
+    stroke = labels == np.bincount(labels[inked]).argmax()
+    sides = [edge.any() for edge in (stroke[0], stroke[-1], stroke[:, 0], stroke[:, -1])]
+    is_across = all(sides[:2]) or all(sides[2:])
+    return bool(is_across and stroke.sum() > ALL * inked.sum() and slenderness(stroke) > SLENDER)
+
+
+def _on_one_ground(grey: Values) -> Page:
+    """Find ink on a ground that is the same everywhere."""
+    inked, sign = _rarer(grey)
+    ink = np.asarray(sign * (grey - np.median(grey[~inked])) / 255, np.float32)
+    return _page(ink, 6 * float(np.median(np.abs(ink[np.abs(ink) < NOISE]))))
+
+
+def _on_paper(grey: Values, sign: int) -> tuple[float, Page]:
+    """Find dark ink on paper, or light ink on a board, and how much speaks for it."""
+    light = grey if sign > 0 else 255 - grey
+    paper = surface(light, beyond=sign < 0)
     # The share of the local light, since in shadow the same ink makes less of a difference.
-    ink = np.where(_in_strokes(ink, noise), (ink - noise) / np.maximum(255 - paper, 32), 0)
+    ink = np.asarray((paper - light) / np.maximum(paper, 32), np.float32)
+    blank = ink[ink < BLANK]
+    ink -= np.median(blank)
+    # 4 standard deviations of Gaussian noise.
+    page = _page(ink, 6 * np.median(np.abs(blank - np.median(blank))), light, paper)
+    inked = page.ink > 80
+    if not inked.any():
+        return 0.0, page
+    ground = paper[inked] if sign > 0 else 255 - paper[inked]
+    ratio = np.abs(np.log((ground + 10) / (grey[inked] + 10))).mean()
+    # As light as the paper is what lies between strokes, or between a stroke and a line.
+    is_paper = sign < 0 and (np.abs(grey - np.median(grey[inked])) < ALIKE).mean() > PAPER
+    return 0.0 if is_paper else float(ratio * slenderness(inked)), page
+
+
+def _page(
+    share: Values, noise: float, light: Values | None = None, paper: Values | None = None
+) -> Page:
+    """Bring ink, given as shares of the light, to full strength, and drop what is not writing."""
+    nothing = Page(np.zeros(share.shape, np.uint8))
+    # The ripples that JPEG leaves around strokes (measured: 6 % is best).
+    noise = max(noise, 0.06 * float(share.max()))
+    # A single pixel is no stroke.
+    if scipy.ndimage.uniform_filter(share, 2).max() < max(MIN_CONTRAST / 255, 1.5 * noise):
+        return nothing
+    ink = np.where(share > noise, share - noise, 0)
+    ink = np.where(writing(ink, light, paper), ink, 0)
+    if not ink.any():
+        return nothing
     ink *= 255 / np.percentile(ink[ink > 0], 99)
-    return np.asarray(np.rint(ink.clip(0, 255)), np.uint8)
+    strokes = np.asarray(np.rint(ink.clip(0, 255)), np.uint8)
+    return Page(strokes, _obstacle(strokes > 0, light is not None))
 
 
-def _in_strokes(ink: NDArray[np.float32], noise: float) -> NDArray[np.bool_]:
-    """Mark connected ink, but no shade (below half the peak) and no speck (2 % of the largest)."""
-    parts, _ = scipy.ndimage.label(ink > noise, np.ones((3, 3)))
-    sums = np.bincount(parts.ravel(), ink.ravel())
-    strong = np.bincount(parts[ink > ink.max() / 2], minlength=len(sums)) > 0
-    return np.asarray((strong & (sums > 0.02 * sums[1:].max()))[parts] & (parts > 0))
-
-
-def grey_values(image: Image.Image) -> NDArray[np.float32]:
-    """Return upright grey values 0..255, float32 (h, w), large pictures reduced by area.
-
-    Transparent pictures lie on white, or on black if all their ink is light (drawn in dark mode).
-    """
-    image = ImageOps.exif_transpose(image)
-    if image.mode[0] in "IF":  # 12 or 16 bits, or floating point
-        values = np.nan_to_num(np.asarray(image, np.float32))
-        values -= min(0, values.min())
-        top = next((top for top in DEPTHS if values.max() <= top), values.max())
-        grey = Image.fromarray(values * np.float32(255 / top))
-    elif image.mode == "LAB":
-        grey = image.getchannel(0)
-    elif image.has_transparency_data:
-        ink = image.convert("RGBA")
-        alpha = np.asarray(ink.getchannel("A"), np.float32)
-        is_light_on_nothing = (
-            alpha.any()
-            and np.median(border(alpha)) <= 127
-            and np.average(np.asarray(ink.convert("L")), weights=alpha) > 160
-        )
-        paper = Image.new("RGBA", image.size, "black" if is_light_on_nothing else "white")
-        grey = Image.alpha_composite(paper, ink).convert("L")
-    else:
-        grey = image.convert("L")
-    return np.asarray(grey.reduce(-(-max(grey.size) // WORKING_SIDE)), np.float32)
-
-
-def border(grey: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the values of the outermost pixels."""
-    return np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-
-
-def _has_light_ink(grey: NDArray[np.float32]) -> bool:
-    """Whether the picture leaves the plane through its border further upwards than downwards.
-
-    A plane and not one value: a photo's light may change from side to side by more than faint ink.
-    """
-    y, x = np.indices(grey.shape, np.float32)
-    terms = np.stack([np.ones_like(x), x, y], axis=-1)
-    frame = np.ones(grey.shape, bool)
-    frame[1:-1, 1:-1] = False
-    plane, *_ = np.linalg.lstsq(terms[frame], grey[frame])
-    above = grey - terms @ plane
-    return bool(above.max() >= -above.min())
+def _obstacle(inked: Mask, is_photo: bool) -> str | None:
+    """What may be in the way of reading ink that reaches the picture's border."""
+    top, bottom, left, right = (
+        bool(edge.any()) for edge in (inked[0], inked[-1], inked[:, 0], inked[:, -1])
+    )
+    if is_photo and ((top and bottom) or (left and right)):
+        return LINES
+    return EDGE if top or bottom or left or right else None

@@ -14,7 +14,7 @@ from PIL import Image
 from mnist_exp.handwriting._ink import Ink
 from mnist_exp.handwriting._normalize import drawn_to_mnist
 
-LETTERS, SCRIBBLES = 1_000, 500  # four times as many refuse no more
+LETTERS, SCRIBBLES, DRAWINGS = 1_000, 500, 400  # four times as many refuse no more
 # None that a hand might write for a digit, as O, l or S.
 CHARACTERS = "ACEFGHJKLMNPQRTUVWXYadefhkmnprtuvwxy?&#@%+*=$<"
 # They come with matplotlib.
@@ -34,11 +34,12 @@ def non_digits(seed: int = 0) -> Ink:
 
     Returns
     -------
-    array of shape (1500, 28, 28), uint8, read-only
-        First the letters and signs, then the scribbles.
+    array of shape (1900, 28, 28), uint8, read-only
+        First the letters and signs, then the scribbles, then hearts, houses, faces and arrows.
     """
     rng = np.random.default_rng(seed)
-    pictures = [_letter(rng) for _ in range(LETTERS)] + [_scribble(rng) for _ in range(SCRIBBLES)]
+    kinds = (_letter, LETTERS), (_scribble, SCRIBBLES), (_drawing, DRAWINGS)
+    pictures = [draw(rng) for draw, count in kinds for _ in range(count)]
     images = np.stack([drawn_to_mnist(np.asarray(picture)) for picture in pictures])
     images.setflags(write=False)  # every caller gets the same array
     return images
@@ -78,5 +79,28 @@ def _scribble(rng: np.random.Generator) -> Image.Image:
             points = curve(np.linspace(0, 1, 80))
         if rng.random() < 0.2:
             points = np.vstack([points, points[:1]])
+        pen.line([(float(x), float(y)) for x, y in points], 255, width, joint="curve")
+    return image
+
+
+def _drawing(rng: np.random.Generator) -> Image.Image:
+    """A heart, house, face or arrow by an unsteady hand, of any proportions."""
+    from PIL import ImageDraw
+
+    image = Image.new("L", (_SIDE, _SIDE))
+    pen, width = ImageDraw.Draw(image), int(rng.integers(2, 9))
+    t = np.linspace(0, 2 * np.pi, 40)
+    ring = np.stack([np.cos(t), np.sin(t)], axis=1)
+    heart = np.stack([np.sin(t) ** 3, -np.cos(t) + 0.4 * np.cos(2 * t) + 0.15 * np.cos(3 * t)], 1)
+    roof = rng.uniform(-0.4, 0.1)
+    walls = np.array([(-1, 1), (-1, roof), (0, -1), (1, roof), (1, 1), (-1, 1)])
+    mouth = ring[3:17] * 0.6
+    tip = np.array([(0.4, -0.5), (1, 0), (0.4, 0.5)])
+    face = [ring, mouth, ring * 0.1 + (0.4, -0.3), ring * 0.1 - (0.4, 0.3)]
+    kinds = [heart], [walls], [walls, walls[[1, 3]]], face, [np.array([(-1, 0), (1, 0)]), tip]
+    angle, size = rng.normal(0, 0.12), rng.uniform(30, 42, 2) * (rng.uniform(0.7, 1), 1)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    for stroke in kinds[rng.integers(len(kinds))]:
+        points = (stroke @ turn + rng.normal(0, 0.03, stroke[:1].shape)) * size + _SIDE / 2
         pen.line([(float(x), float(y)) for x, y in points], 255, width, joint="curve")
     return image

@@ -15,7 +15,8 @@ import scipy
 from numpy.typing import NDArray
 from PIL import Image
 
-from mnist_exp.handwriting._ink import Ink, border, grey_values, ink_box, photo_to_ink
+from mnist_exp.handwriting._files import border, grey_values
+from mnist_exp.handwriting._ink import Ink, ink_box, photo_to_ink
 
 SIDE = 28
 BOX = 20

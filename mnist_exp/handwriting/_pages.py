@@ -7,7 +7,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from mnist_exp.errors import UserError
-from mnist_exp.handwriting._ink import MAX_PIXELS, read_image
+from mnist_exp.handwriting._files import MAX_PIXELS, read_image
 
 PAGED = "TIFF", "GIF", "WEBP", "PNG"  # the second picture in a phone's JPEG is a preview
 DAMAGED = (OSError, EOFError, SyntaxError, TypeError, ValueError, IndexError)  # as Pillow says it

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from mnist_exp.errors import UserError
-from mnist_exp.recognition._reader import Answer
+from mnist_exp.recognition._answer import Answer
 from mnist_exp.runs import Run
 
 UNREAD = "?"

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,70 +17,24 @@ from mnist_exp.data import Dataset, Split
 from mnist_exp.errors import UserError
 from mnist_exp.handwriting import (
     Ink,
+    are_tangled,
     as_prepared,
     drawn_to_mnist,
-    ink_box,
+    find_ink,
     looks_like_mnist,
-    photo_to_ink,
     resized,
-    split_digits,
+    split_lines,
 )
 from mnist_exp.process import cpus
-from mnist_exp.recognition._novelty import Look, Neighbours
+from mnist_exp.recognition._answer import BLANK, LINES, STRANGE, Answer
+from mnist_exp.recognition._novelty import Neighbours, is_bar_or_blot
+from mnist_exp.recognition._rows import read_line
 from mnist_exp.runs import Run, open_run
 
 log = logging.getLogger(__name__)
 
-MAX_DIGITS = 20  # more pieces than that are no number but a picture of something
-LOWEST = 10  # px of 20 that the lowest digits are high; a bar that lies is lower
-BROAD = 12  # px that a digit is high and wide to count as a broad one
-FULLEST = 0.64  # share of its box that the ink of a broad digit fills; a blot fills more
+MAX_PIECES = 60  # what has more is no number but a picture of something
 LARGEST = 1024  # px a side of the images that a model may ask for
-BLANK, STRANGE = "blank", "not a digit"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What was read in one picture.
-
-    Attributes
-    ----------
-    label : str or None
-        The class, or the classes of a row of digits; None if the picture is blank or unlike what
-        the model knows.
-    reason : str or None
-        Why there is no label.
-    probabilities, scores : dict or None
-        Of each class: probabilities where the model has them, otherwise its margins.
-    guess : int or None
-        The model's class, also where it is not believed.
-    image : array of shape (h, w), uint8, or None
-        What the model saw.
-    look : Look or None
-        What the nearest training images say.
-    digits : list of Answer
-        From left to right, where there are several.
-
-    Examples
-    --------
-    >>> Answer("7", probabilities={"1": 0.02, "7": 0.98}).as_json("seven.png")["label"]
-    '7'
-    """
-
-    label: str | None
-    reason: str | None = None
-    probabilities: dict[str, float] | None = None
-    scores: dict[str, float] | None = None
-    guess: int | None = None
-    image: Ink | None = None
-    look: Look | None = None
-    digits: list["Answer"] = field(default_factory=list)
-
-    def as_json(self, name: str) -> dict[str, Any]:
-        """Return the object that `predict --json` prints for the picture of that name."""
-        shown = "label", "probabilities", "scores", "reason"
-        digits = {"digits": [digit.as_json(name) for digit in self.digits]} if self.digits else {}
-        return {"image": name} | {key: getattr(self, key) for key in shown} | digits
 
 
 class Reader:
@@ -180,8 +134,12 @@ class Reader:
         """
         prepared = as_prepared(image)
         if prepared is None or (self.strokes and not looks_like_mnist(prepared)):
-            return self.read_ink(photo_to_ink(image))
-        return self._judge(prepared)
+            page = find_ink(image)
+            answer = self.read_ink(page.ink)
+            if answer.label is None and page.obstacle:
+                return replace(answer, reason=f"{answer.reason}: {page.obstacle}")
+            return answer
+        return self.judge(prepared[None])[0]
 
     @property
     def rectangle(self) -> tuple[int, int] | None:
@@ -209,16 +167,11 @@ class Reader:
             images = 255 - images
         fitted = resized(np.ascontiguousarray(images), self.shape)
         predicted, probability, score = models.predict(self.pipeline, fitted, cpus())
-        return [
-            Answer(
-                self.classes[int(guess)],
-                None,
-                None if probability is None else self._by_class(probability[i : i + 1]),
-                None if score is None else self._by_class(score[i : i + 1]),
-                int(guess),
-            )
-            for i, guess in enumerate(predicted)
-        ]
+        answers = []
+        for i, guess in enumerate(predicted.tolist()):
+            shares, margins = self._by_class(probability, i), self._by_class(score, i)
+            answers.append(Answer(self.classes[guess], None, shares, margins, guess))
+        return answers
 
     def read_ink(self, ink: Ink) -> Answer:
         """Read strokes.
@@ -233,41 +186,55 @@ class Reader:
         Answer
             What it says, or why it is refused.
         """
-        parts = split_digits(ink)
-        if not self.strokes and len(parts) > 1:  # boots may have gaps, `digit_7` is written
-            whole = self._judge(drawn_to_mnist(ink))
-            parts = [ink] if whole.label is not None else parts
-        if not 1 <= len(parts) <= MAX_DIGITS:
-            return Answer(None, STRANGE if parts else BLANK)
-        answers = [self._judge(drawn_to_mnist(part), in_row=len(parts) > 1) for part in parts]
+        lines = split_lines(ink)
+        if not self.strokes:  # boots may have gaps, `digit_7` is written
+            whole = self.judge(drawn_to_mnist(ink)[None])[0]
+            if whole.label is not None or sum(map(len, lines)) < 2:
+                return whole
+        if not lines or sum(map(len, lines)) > MAX_PIECES:
+            return Answer(None, STRANGE if lines else BLANK)
+        if are_tangled(lines):
+            return Answer(None, LINES)
+        answers = [read_line(self, line) for line in lines]
         if len(answers) == 1:
             return answers[0]
-        refused = [str(i) for i, answer in enumerate(answers, 1) if answer.label is None]
-        reason = f"{STRANGE}: part {', '.join(refused)} of {len(answers)}" if refused else None
-        between = "" if self.strokes else " "
-        number = None if refused else between.join(answer.label or "" for answer in answers)
-        return Answer(number, reason, digits=answers)
+        digits = [digit for answer in answers for digit in answer.digits or [answer]]
+        refused = [answer.reason for answer in answers if answer.reason]
+        text = "\n".join(answer.label or "" for answer in answers)
+        return Answer(None if refused else text, refused[0] if refused else None, digits=digits)
 
-    def _judge(self, image: Ink, in_row: bool = False) -> Answer:
-        """Read one digit that looks as MNIST's do, and doubt it."""
-        if not image.any():
-            return Answer(None, BLANK)
-        fitted = resized(image[None], self.shape)
-        predicted, probability, score = self.ask(fitted)
-        guess = int(predicted[0])
-        look = self.neighbours.look(fitted[0], guess) if self.neighbours else None
-        strange = (self.strokes and _is_bar_or_blot(image)) or (
-            look is not None and look.strangeness[in_row] > 1
-        )
-        return Answer(
-            None if strange else self.classes[guess],
-            STRANGE if strange else None,
-            self._by_class(probability),
-            self._by_class(score),
-            guess,
-            fitted[0],
-            look,
-        )
+    def judge(self, images: Ink, in_row: bool = False, spare: float = 1.0) -> list[Answer]:
+        """Read digits that look as MNIST's do, and doubt them.
+
+        Parameters
+        ----------
+        images : array of shape (n, 28, 28), uint8
+            White ink on black, one digit in each.
+        in_row : bool
+            Whether neighbours speak for them, so that stranger ones are believed.
+        spare : float
+            Times the limit that they may be strange.
+
+        Returns
+        -------
+        list of Answer
+            What each of them says.
+        """
+        fitted = resized(images, self.shape)
+        guesses, probability, score = self.ask(fitted)
+        answers = []
+        for i, (image, guess) in enumerate(zip(fitted, guesses.tolist(), strict=True)):
+            look = self.neighbours.look(image, guess) if self.neighbours else None
+            is_strange = (self.strokes and is_bar_or_blot(images[i])) or (
+                look is not None and look.strangeness[in_row] > spare
+            )
+            reason = STRANGE if is_strange else None
+            if not images[i].any():
+                reason = BLANK
+            shares, margins = self._by_class(probability, i), self._by_class(score, i)
+            label = self.classes[guess] if reason is None else None
+            answers.append(Answer(label, reason, shares, margins, guess, image, look))
+        return answers
 
     def ask(
         self, images: Ink
@@ -286,13 +253,13 @@ class Reader:
         """
         return models.predict(self.pipeline, images)
 
-    def _by_class(self, values: NDArray[Any] | None) -> dict[str, float] | None:
-        """The first row by class name; a class that the model never saw gets the least."""
+    def _by_class(self, values: NDArray[Any] | None, i: int) -> dict[str, float] | None:
+        """Row i by class name; a class that the model never saw gets the least."""
         if values is None:
             return None
         known = [self.classes[int(number)] for number in self.pipeline.classes_]
-        least = dict.fromkeys(self.classes, min(0.0, float(values.min())))
-        return least | dict(zip(known, values[0].tolist(), strict=True))
+        least = dict.fromkeys(self.classes, min(0.0, float(values[i].min())))
+        return least | dict(zip(known, values[i].tolist(), strict=True))
 
 
 def load_reader(run: str | Path | Run) -> Reader:
@@ -323,9 +290,3 @@ def load_reader(run: str | Path | Run) -> Reader:
     ('2', np.int64(2))
     """
     return Reader(run if isinstance(run, Run) else open_run(str(run)))
-
-
-def _is_bar_or_blot(image: Ink) -> bool:
-    """Whether the ink (28, 28) lies flat or fills its box; 1 in 1,000 training images does."""
-    box = image[ink_box(image)]
-    return len(box) < LOWEST or bool(min(box.shape) >= BROAD and box.mean() / 255 > FULLEST)
