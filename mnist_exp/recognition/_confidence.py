@@ -29,11 +29,11 @@ def recorded_threshold(run: Run) -> float:
 
     Examples
     --------
+    >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
-    ...     run = Run.claim(folder + "/a", argv=[])
-    ...     _ = (run.path / "model.json").write_text('{"confidence": {"threshold": 0.9}}')
-    ...     recorded_threshold(run)
+    ...     _ = Path(folder, "model.json").write_text('{"confidence": {"threshold": 0.9}}')
+    ...     recorded_threshold(Run(folder))
     0.9
     """
     confidence = run.model_card.get("confidence")
