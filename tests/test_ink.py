@@ -163,3 +163,13 @@ def test_lines_as_dark_as_the_digit_are_named(written):
 def test_a_file_of_no_known_kind_says_what_to_save_it_as():
     with pytest.raises(Exception, match=r"photo\.heic: .*: save it as JPEG or PNG"):
         read_image(io.BytesIO(b"\0\0\0\x18ftypheic"), "photo.heic")
+
+
+@pytest.mark.parametrize("side", [84, 300])
+@pytest.mark.parametrize("inverted", [False, True])
+def test_enlarged_pixels_are_never_called_blank(digits, side, inverted):
+    for image in digits.test.images[:40]:
+        picture = Image.fromarray(255 - image if inverted else image)
+        ink = find_ink(picture.resize((side, side), Image.Resampling.BICUBIC)).ink
+        small = np.asarray(Image.fromarray(ink).resize((28, 28), Image.Resampling.BOX))
+        assert np.corrcoef(small.ravel(), image.ravel())[0, 1] > 0.8

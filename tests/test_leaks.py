@@ -62,7 +62,7 @@ def watch(dataset, augmentation=augment.none):
 def test_a_model_is_fitted_on_the_training_images_alone_and_on_all_of_them(dataset):
     fitted, asked = watch(dataset)
     assert sorted(fitted) == sorted(dataset.train.index)
-    assert set(asked) == {*dataset.val.index, *dataset.test.index}
+    assert set(asked) == {*dataset.val.index, *dataset.test.index, *dataset.train.index}
 
 
 def test_only_training_images_are_augmented(dataset):
@@ -75,7 +75,7 @@ def test_only_training_images_are_augmented(dataset):
     fitted, asked = watch(dataset, twice)
     assert sorted(np.concatenate(seen)) == sorted(dataset.train.index)
     assert sorted(fitted) == sorted([*dataset.train.index] * 2)
-    assert len(asked) == len(dataset.val) + len(dataset.test)
+    assert len(asked) == len(dataset.val) + len(dataset.test) + len(dataset.train)
 
 
 def test_a_fold_is_scored_by_a_model_that_has_seen_all_the_others_and_nothing_else(dataset):
@@ -84,7 +84,7 @@ def test_a_fold_is_scored_by_a_model_that_has_seen_all_the_others_and_nothing_el
     for fold in split_folds(dataset, 3, 0):
         fitted, asked = watch(fold)
         assert sorted([*fitted, *fold.val.index]) == sorted(train)
-        assert set(asked) == set(fold.val.index)
+        assert set(asked) == {*fold.val.index, *fold.train.index}  # train.accuracy
         assert np.ptp(np.bincount(fold.val.labels)) <= 1  # stratified
         scored += fold.val.index.tolist()
     assert sorted(scored) == sorted(train)

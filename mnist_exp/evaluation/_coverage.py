@@ -85,7 +85,7 @@ def choose_threshold(
     Examples
     --------
     >>> confidence = np.linspace(0.5, 1.0, 3001)
-    >>> choose_threshold(confidence, confidence > 0.75).threshold
+    >>> choose_threshold(confidence, confidence >= 0.75).threshold
     0.75
     """
     order = np.argsort(-confidence, kind="stable")

@@ -8,8 +8,8 @@ import scipy  # its parts are imported when they are first used
 from numpy.typing import NDArray
 from PIL import Image
 
-from mnist_exp.handwriting._files import LUMINANCE, Values, colour_values
-from mnist_exp.handwriting._paper import SMALL, Mask, canvas_of, difference, surface
+from mnist_exp.handwriting._files import LUMINANCE, Values, border, colour_values
+from mnist_exp.handwriting._paper import NEARLY, SMALL, Mask, canvas_of, difference, surface
 from mnist_exp.handwriting._parts import SLENDER, slenderness, writing
 
 Ink = NDArray[np.uint8]
@@ -19,8 +19,6 @@ ALL = 0.995  # of the ink
 NOISE = 0.1  # the most that a pixel of one ground differs from it
 ALIKE, PAPER = 12, 0.2  # levels of 255; share of the picture that is as light as light ink
 BLANK = 0.25  # share of the light that paper's texture may swallow
-
-
 LINES = "lines through the digit: write on plain paper"
 EDGE = "it touches the edge of the picture: leave a margin"
 
@@ -124,8 +122,11 @@ def find_ink(image: Image.Image) -> Page:
         return _on_one_ground(grey)
     (weight, dark), (light_weight, light) = (_on_paper(grey, sign) for sign in (1, -1))
     page = light if light_weight > weight * (1 + _is_inside(dark.ink, light.ink)) else dark
-    # A yellow marker is as light as paper, but not in blue light.
-    return page if page.ink.any() else _on_paper(colours.min(2), 1)[1]
+    if not page.ink.any():  # a yellow marker is as light as paper, but not in blue light
+        page = _on_paper(colours.min(2), 1)[1]
+    if not page.ink.any() and np.ptp(np.percentile(border(grey), (2, 98))) < NEARLY:
+        page = _on_one_ground(grey)  # enlarged pixels fade too slowly for strokes on paper
+    return page
 
 
 def _is_inside(ink: Ink, sheet: Ink) -> bool:

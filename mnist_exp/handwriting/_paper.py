@@ -4,12 +4,12 @@ import numpy as np
 import scipy  # its parts are imported when they are first used
 from numpy.typing import NDArray
 
-from mnist_exp.handwriting._files import LUMINANCE, Values
+from mnist_exp.handwriting._files import LUMINANCE, Values, border
 
 Mask = NDArray[np.bool_]
 
 WIDEST = 1 / 3  # of the picture's side: what is narrower is no surface that one writes on
-SMALL = 64  # px a side: up to that size a picture has one ground
+SMALL = 128  # px a side: up to that size a picture has one ground
 FEW, MANY = 0.2, 0.8  # share of equal neighbours from which on a small, a large picture is drawn
 PANE = 0.08  # of a picture's area: the least that a window's canvas takes
 GROUND = 0.3, 0.6  # of the area: the least that the ground takes, and in a large picture
@@ -27,7 +27,9 @@ def canvas_of(colours: Values) -> tuple[tuple[slice, slice], Values] | None:
     code = (colours @ np.array([1, 256, 65536])).astype(np.int64)
     equal = np.count_nonzero(code[:, 1:] == code[:, :-1])
     if equal < (FEW if max(code.shape) <= SMALL else MANY) * code.size:
-        return None
+        edge = border(code)  # of enlarged pixels it has one colour, however soft the strokes are
+        is_ground = (edge == edge[0]).all() and (code == edge[0]).mean() > GROUND[0]
+        return ((slice(None), slice(None)), colours[0, 0]) if is_ground else None
     values, counts = np.unique(code, return_counts=True)
     panes: list[tuple[int, tuple[slice, slice], int]] = []
     for value in values[counts > PANE * code.size]:
