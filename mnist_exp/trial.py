@@ -23,7 +23,7 @@ from mnist_exp.errors import UserError
 from mnist_exp.evaluation import Metrics, Predictions
 from mnist_exp.experiment import Experiment, Interim, Outcome, summarize
 from mnist_exp.process import Stages
-from mnist_exp.report.record import record, record_trial
+from mnist_exp.report.record import record, save_metrics, times
 from mnist_exp.runs import Progress, Run, find_runs
 
 log = logging.getLogger(__name__)
@@ -130,9 +130,19 @@ def run_trial(cfg: DictConfig, run: Run, started: float, progress: Progress) -> 
         seeds = {"seed": experiment.seed, "split_seed": experiment.sizes["split_seed"]}
         metrics = record(run, dataset, outcome, stages.seconds, seeds, started, Path(cfg.outputs))
     else:
-        metrics = record_trial(run, outcome, stages.seconds, started)
+        metrics = _record(run, outcome, stages.seconds, started)
     values = [_pick(metrics, name) for name in names]
     return values if len(values) > 1 else values[0]
+
+
+def _record(
+    run: Run, outcome: Outcome, seconds: dict[str, float], started: float
+) -> dict[str, Any]:
+    """Write all that a trial's folder holds besides log and configuration; returns the metrics."""
+    run.save_predictions("val", outcome.predictions["val"])
+    metrics = {**outcome.metrics, "time": times(outcome, seconds)}
+    save_metrics(run, outcome, metrics, started)
+    return metrics
 
 
 def _pick(metrics: Mapping[str, Any], name: str) -> float:

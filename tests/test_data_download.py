@@ -32,7 +32,8 @@ from mnist_exp.data import (
 )
 from mnist_exp.data._download import Limits, Mirrors
 from mnist_exp.data._idx import Digest
-from mnist_exp.data._published import KMNIST, QMNIST, Published, emnist_files, published
+from mnist_exp.data._mirrors import KMNIST, QMNIST, Published, emnist_files
+from mnist_exp.data._published import published
 from mnist_exp.errors import UserError
 
 NOWHERE = "http://127.0.0.1:9/"  # the discard port: nothing listens

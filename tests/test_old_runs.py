@@ -84,7 +84,7 @@ def test_it_reads_pictures_as_before_by_the_index_that_it_kept(old):
 
 def assert_same(answer, expected):
     """All that was said before is said still; ink is found better since, which moves scores."""
-    assert answer.get("scores") == pytest.approx(expected["scores"], abs=0.1)
+    assert answer.get("scores") == pytest.approx(expected["scores"], abs=0.25)
     assert {key: answer[key] for key in ("image", "label", "reason", "probabilities")} == {
         key: expected[key] for key in ("image", "label", "reason", "probabilities")
     }

@@ -1,14 +1,15 @@
-"""How much one visitor of a public page may ask."""
+"""How large uploads and requests may be, and how much one visitor of a public page may ask."""
 
 import ipaddress
+import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mnist_exp.app.server import refuse
-
+MAX_UPLOAD = 10_000_000  # bytes
+MAX_BODY = 12_000_000  # bytes of any request: an upload and what the browser adds
 PER_SECOND, BURST = 15, 60  # a stroke asks seven times a second
 MAX_VISITORS = 10_000  # those who asked last are remembered
 
@@ -46,3 +47,10 @@ class PerVisitor:
         if len(self._asked) > MAX_VISITORS:
             self._asked.popitem(last=False)
         return tokens < 1
+
+
+async def refuse(send: Send, status: int, reason: str) -> None:
+    """Answer with a status and a reason instead of the application."""
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps({"error": reason}).encode()})

@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from mnist_exp.app import views
 from mnist_exp.app.explanation import Explainer
 from mnist_exp.app.feedback import Feedback
-from mnist_exp.app.limits import PerVisitor
+from mnist_exp.app.limits import MAX_UPLOAD, PerVisitor
 from mnist_exp.app.loaded_runs import MAX_LOADED, LoadedRuns
 from mnist_exp.app.naming import Title, describe
 from mnist_exp.app.pictures import as_drawing, drawing_ink
@@ -20,7 +20,6 @@ from mnist_exp.errors import UserError
 from mnist_exp.handwriting import Ink, as_prepared, photo_to_ink, read_image
 
 TEMPLATES = Path(__file__).parent / "templates"
-MAX_UPLOAD = 10_000_000  # bytes
 WAITING = 64  # questions in the queue; further visitors learn that the server is busy
 AT_ONCE = 2
 NONE = ""  # the choice of no second model

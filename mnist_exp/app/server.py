@@ -1,6 +1,5 @@
 """What stands between the page and the network: limits, and a reason in place of a traceback."""
 
-import json
 import logging
 import re
 import traceback
@@ -14,12 +13,12 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import mnist_exp
+from mnist_exp.app.limits import MAX_BODY, refuse
 from mnist_exp.errors import UserError
 
 log = logging.getLogger(__name__)
 
 _PACKAGE = str(Path(mnist_exp.__file__).parent)
-MAX_BODY = 12_000_000  # bytes of any request; an upload may have 10 MB
 SCRIPT = Path(__file__).parent / "templates" / "first.js"
 EXAMPLE = {"path": "digit.png", "orig_name": "digit.png", "meta": {"_type": "gradio.FileData"}}
 SENSELESS = "this is not what the page sends"
@@ -148,13 +147,6 @@ class FirstScript:
             await send(message)
 
         await self.app(scope, receive, changed)
-
-
-async def refuse(send: Send, status: int, reason: str) -> None:
-    """Answer with a status and a reason instead of the application."""
-    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps({"error": reason}).encode()})
 
 
 def _log(error: Exception) -> None:

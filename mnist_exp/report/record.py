@@ -55,7 +55,7 @@ def record(
     `started` is a perf_counter value; reads of a test set are counted in the tree `outputs`.
     """
     environment = {**_environment(dataset, seeds), "fitted_by": outcome.fitted_by}
-    metrics = {**outcome.metrics, "time": _times(outcome, seconds)}
+    metrics = {**outcome.metrics, "time": times(outcome, seconds)}
     page: dict[str, Any] = {}
     with ThreadPoolExecutor(1) as pool:  # deflating the model leaves the interpreter to figures
         size = pool.submit(
@@ -88,27 +88,19 @@ def record(
             "outputs": str(outputs),
         }
         run.save_report(run_html(run, dataset, metrics, outcome.intervals, environment, page))
-    _save_metrics(run, outcome, metrics, started)
+    save_metrics(run, outcome, metrics, started)
     return metrics
 
 
-def record_trial(
-    run: Run, outcome: Outcome, seconds: dict[str, float], started: float
-) -> dict[str, Any]:
-    """Write what a search needs of a trial, its predictions and metrics; returns the metrics."""
-    run.save_predictions("val", outcome.predictions["val"])
-    metrics = {**outcome.metrics, "time": _times(outcome, seconds)}
-    _save_metrics(run, outcome, metrics, started)
-    return metrics
-
-
-def _save_metrics(run: Run, outcome: Outcome, metrics: dict[str, Any], started: float) -> None:
+def save_metrics(run: Run, outcome: Outcome, metrics: dict[str, Any], started: float) -> None:
+    """Write metrics and intervals, the last files before a run is complete."""
     metrics["time"]["total_s"] = time.perf_counter() - started
     intervals = {name: asdict(interval) for name, interval in outcome.intervals.items()}
     run.save_metrics(metrics, intervals)
 
 
-def _times(outcome: Outcome, seconds: dict[str, float]) -> dict[str, float]:
+def times(outcome: Outcome, seconds: dict[str, float]) -> dict[str, float]:
+    """Return what metrics.json says of time, from the seconds of each stage."""
     n = sum(len(predictions.label) for predictions in outcome.predictions.values())
     return {
         "load_s": seconds["load"],

@@ -57,6 +57,7 @@ function ask(last) {
     asked = performance.now();
     sent = redraw() ? canvas.toDataURL("image/png") : "";
     props.value = sent;
+    globalThis.drawnAt = asked;
     trigger("input");
     if (!last) return;
     settling = setTimeout(() => trigger("select"), SETTLED);

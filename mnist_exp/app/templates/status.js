@@ -43,8 +43,9 @@ new MutationObserver(() => {
 setInterval(() => {
   if (answered < asked && performance.now() - since > PATIENCE) show(pill.textContent || "Reading …");
 }, 200);
-setInterval(async () => {
-  if (answered === asked || performance.now() - since < PROBE) return;
+setInterval(async () => { // without a connection Gradio may hand nothing on: then a drawing is not even asked about
+  const waiting = Math.max(since, globalThis.drawnAt ?? 0);
+  if ((answered === asked && waiting === since) || performance.now() - waiting < PROBE) return;
   const reached = await fetch(`${gradio_config.root}/gradio_api/app_id`).then((reply) => reply.ok, () => false);
   if (!reached) show("The server does not answer. Your drawing stays here.");
 }, PROBE);
