@@ -21,6 +21,7 @@ import pytest
 from conftest import write_idx, write_idx_part
 from mnist_exp.data import (
     DownloadError,
+    _mirrors,
     _published,
     decide_auto,
     emnist,
@@ -343,7 +344,7 @@ def test_emnist_comes_out_of_its_zip_upright_with_letters(tmp_path, serve, monke
                 archive.write(origin / f"{name}.gz", f"gzip/{name}.gz")
                 (origin / f"{name}.gz").unlink()
     digest = Digest(hashlib.sha256((origin / "gzip.zip").read_bytes()).hexdigest())
-    monkeypatch.setattr(_published, "_EMNIST_ZIP", replace(_published._EMNIST_ZIP, digest=digest))
+    monkeypatch.setattr(_mirrors, "_EMNIST_ZIP", replace(_mirrors._EMNIST_ZIP, digest=digest))
     monkeypatch.setenv("MNIST_EXP_MIRRORS", serve(partial(Files, directory=origin)))
     dataset = load(emnist(tmp_path / "data", split="letters"))
     np.testing.assert_array_equal(dataset.train.images, images)
