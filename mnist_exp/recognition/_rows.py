@@ -51,6 +51,7 @@ BROAD, WIDE = 0.9, 1.2  # width to height from which a doubtful digit, and any, 
 NARROW = 0.45  # width to height
 # How much nearer than its class another may be: for a narrow digit, and for any in a row.
 DOUBTS = 1.0, 1.3
+CERTAIN = 0.9  # probability of what was cut off, and of a broad digit that may be two
 
 
 def read_line(reader: "Reader", pieces: list[Piece]) -> Answer:
@@ -70,7 +71,8 @@ def read_line(reader: "Reader", pieces: list[Piece]) -> Answer:
     """
     likely = _readings(reader, pieces)
     parts = _cut(pieces, likely[0]) if reader.neighbours else pieces
-    if len(parts) > len(pieces):
+    may_be_more = len(parts) > len(pieces)
+    if may_be_more:
         of_parts = _readings(reader, parts, all_read=True)
         worst = max(arc.cost for arc in of_parts[0].arcs)
         if worst < CUT_OFF and of_parts[0].cost < likely[0].cost + IN_FAVOUR:
@@ -82,8 +84,11 @@ def read_line(reader: "Reader", pieces: list[Piece]) -> Answer:
     if not images:
         return Answer(None, STRANGE)
     if len(arcs) == 1 and not rivals:
-        return _alone(reader, np.stack(images), joined(pieces))
+        answer = _alone(reader, np.stack(images), joined(pieces))
+        return _if_certain(answer) if may_be_more else answer
     answers = reader.judge(np.stack(images), in_row=True, spare=OTHER_HANDS)
+    if may_be_more:
+        answers = [_if_certain(answer) for answer in answers]
     return _line_answer(reader, pieces, arcs, rivals, answers)
 
 
@@ -134,6 +139,14 @@ def _with_doubt(answer: Answer, pieces: Sequence[Piece]) -> Answer:
     if answer.label is None or answer.look is None or answer.look.doubt <= limit:
         return answer
     return replace(answer, label=None, reason=STRANGE)
+
+
+def _if_certain(answer: Answer) -> Answer:
+    """Refuse what the model itself is not sure of, where it may be a part of a digit, or two."""
+    if answer.label is None or not answer.probabilities:
+        return answer
+    is_certain = answer.probabilities[answer.label] >= CERTAIN
+    return answer if is_certain else replace(answer, label=None, reason=STRANGE)
 
 
 def _is_narrow(whole: Piece) -> bool:
