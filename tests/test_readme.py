@@ -56,15 +56,15 @@ def home(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", blocks("python"))
-def test_a_script_works_as_pasted(home, script):
-    works(home, ["-c", script])
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_works_as_pasted(home, command):
     works(home, shlex.split(command)[1:])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", blocks("python"))
+def test_a_script_works_as_pasted_beside_the_runs_of_the_commands(home, script):
+    works(home, ["-c", script])
 
 
 @pytest.mark.parametrize("command", TRAINING)
