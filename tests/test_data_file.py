@@ -6,6 +6,7 @@ import struct
 from zipfile import ZipFile
 
 import numpy as np
+import pandas
 import pytest
 from PIL import Image
 from scipy.io import savemat
@@ -351,3 +352,17 @@ def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
         load(file(tmp_path))
     with pytest.raises(UserError, match=r"dataset.shape=7: must be \[height,width\]"):
         file(tmp_path, shape=7)
+
+
+def test_numbers_that_pandas_gives_to_columns_are_a_header(tmp_path):
+    rng = np.random.default_rng(0)
+    labels, images = np.arange(40) % 4, rng.integers(0, 256, (40, 4, 4))
+    table = pandas.DataFrame(np.column_stack([labels, images.reshape(40, 16)]))
+    table.to_csv(tmp_path / "train.csv", index=False)
+    dataset = load(file(tmp_path / "train.csv"), test_size=4)
+    assert len(dataset.train) == 32
+    label_of = {
+        image.astype(np.uint8).tobytes(): label for image, label in zip(images, labels, strict=True)
+    }
+    found = [label_of[image.tobytes()] for image in dataset.train.images]
+    assert found == dataset.train.labels.tolist()

@@ -85,13 +85,15 @@ def _csv(path: Path, options: Options) -> Content:
     lone_words = sum(not _is_number(cell) for cell in cells)
     named = lone_words > 1 or any(role_of(cell) == "labels" for cell in cells)
     names = [cell.lower() for cell in cells] if named else []
-    rows = rows[int(named) :]
+    # pandas numbers the columns of a table that has no names.
+    has_header = named or (len(cells) > 2 and cells == [str(i) for i in range(len(cells))])
+    rows = rows[int(has_header) :]
     if not rows:
         raise UserError(f"{path}: a header and no rows")
     columns = [i for i in range(len(cells)) if not names or names[i] not in _NO_PIXELS]
     label = _label_column(path, names, columns, rows, options)
     pixels = [i for i in columns if i != label]
-    load = functools.partial(_load_text, path, delimiter, int(named))
+    load = functools.partial(_load_text, path, delimiter, int(has_header))
     text = label is not None and not all(_is_number(row[label]) for row in rows if row[label:])
 
     @functools.cache
